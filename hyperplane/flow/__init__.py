@@ -1,0 +1,1 @@
+"""What a node remembers about a conversation, and how its peers come to remember it too."""

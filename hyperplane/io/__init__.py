@@ -1,0 +1,1 @@
+"""The doors: the only room with sockets, processes, clocks, randomness and logging."""

@@ -1,0 +1,132 @@
+"""Every bound of the system in one place, with the relations between them asserted.
+
+Nothing in the product grows without a bound from this file. A figure that is AWS's says
+so; all others are our choice, and the line says because of what.
+"""
+
+# --- identity -----------------------------------------------------------------------------
+
+ENI_NUMBER_MAX = 0xFFFF
+"""ENIs are numbered per zone. The number is the routing mark's low 16 bits."""
+
+NODES_PER_ZONE_MAX = 32
+"""Nodes of a zone. A shard travels as a 32 bit set, and queue numbers are dealt in blocks of this size."""
+
+GENERATIONS_MAX = 1024
+"""Generations of queue numbers before they wrap; NFQUEUE numbers are 16 bits wide."""
+
+# --- flows --------------------------------------------------------------------------------
+
+FLOWS_PER_NODE_MAX = 1 << 20
+"""Flows one node holds. Beyond it new flows are refused, established ones stay (RFC 6888 REQ-11)."""
+
+FLOWS_PER_ENDPOINT_MAX = 1 << 19
+"""Flows one endpoint may hold on a node, so that one consumer cannot fill the table (RFC 6888 REQ-4)."""
+
+HALF_OPEN_PER_ENDPOINT_MAX = 1 << 16
+"""Flows of one endpoint whose target has not answered. Beyond it the oldest half-open flow makes room."""
+
+TCP_IDLE_TIMEOUT_S = 350
+"""AWS, Elastic Load Balancing guide, "Connection idle timeout"; settable 60 to 6,000."""
+
+TCP_IDLE_TIMEOUT_S_MIN = 60
+TCP_IDLE_TIMEOUT_S_MAX = 6000
+
+UDP_IDLE_TIMEOUT_S = 120
+"""AWS, same page: fixed. RFC 4787 REQ-5 asks for at least 120."""
+
+HALF_OPEN_TIMEOUT_S = 60
+"""After the last SYN. Our choice, because Linux clients resend at 1, 3, 7, 15 and 31 s."""
+
+CLOSING_TIMEOUT_S = 120
+"""After both FINs or a RST, so that a repeated last segment still passes (2 MSL, RFC 9293 3.4.2: MSL 2 min; Linux TIME_WAIT 60 s)."""
+
+EXPIRED_PER_TICK_MAX = 2000
+"""Flows one timer tick may remove, so that expiry never delays packets for long."""
+
+# --- source ports -------------------------------------------------------------------------
+
+SNAT_PORT_MIN = 1024
+SNAT_PORTS_PER_TARGET = 55_000
+"""AWS: 55,000 simultaneous connections per load balancer address, target and protocol."""
+
+PORT_REST_S = 60
+"""A port rests this long before the same target sees it again (AWS: "about 55,000 per minute")."""
+
+PORT_PROBES_MAX = 16
+"""Random draws before the pool is searched for a free port from a random place on."""
+
+PORT_POOLS_MAX = 4096
+"""Pools of one zone: (load balancer address, target, protocol). 55 kB of shared memory each."""
+
+# --- replication --------------------------------------------------------------------------
+
+JOURNAL_RING_ENTRIES = 1 << 16
+"""Changes a reader may fall behind before it has to rebuild from the state area."""
+
+JOURNAL_ROW_BYTES = 64
+"""One flow in the state area: one cache line."""
+
+REPLICATION_BATCH_MAX = 4096
+"""Deltas of one peer applied in one go, so that catching up never starves the queue."""
+
+REFRESH_INTERVAL_S = 1.0
+"""A flow that carries packets tells its age at most this often ..."""
+
+REFRESHES_PER_S_MAX = 20_000
+"""... and all flows of a node together at most this often: with more flows the interval grows."""
+
+# --- capture ------------------------------------------------------------------------------
+
+QUEUE_PACKETS_MAX = 8192
+"""Packets the kernel holds for one node. Beyond it the kernel drops and counts them."""
+
+QUEUE_SOCKET_BYTES = 32 << 20
+PACKETS_PER_WAKE_MAX = 32
+"""Packets read before their verdicts are sent together."""
+
+PACKET_BYTES_MAX = 65_535
+
+# --- packets ------------------------------------------------------------------------------
+
+MTU_MIN = 1280
+MTU_MAX = 9216
+PATH_MTU_MIN = 552
+"""A smaller "packet too big" is raised to this: Linux's own floor, against forged ones."""
+
+ICMP_ERRORS_PER_S_MAX = 1000
+"""ICMP errors and resets that one node sends or passes on per second."""
+
+# --- configuration ------------------------------------------------------------------------
+
+SNAPSHOT_BYTES_MAX = 64 << 20
+SNAPSHOT_BEAT_S = 0.1
+"""Nodes read the whole snapshot this often, changed or not."""
+
+SECURITY_GROUP_RULES_MAX = 1000
+"""AWS: rules per group times groups per interface may not exceed 1,000."""
+
+TARGETS_PER_GROUP_MAX = 1000
+ENDPOINTS_PER_VPC_MAX = 50
+"""AWS PrivateLink quotas."""
+
+# --- supervision --------------------------------------------------------------------------
+
+HEARTBEAT_INTERVAL_S = 0.05
+HEARTBEAT_MISSES_MAX = 6
+"""A node silent for this many intervals is fenced (killed) and replaced."""
+
+RESTARTS_PER_MINUTE_MAX = 120
+"""Restarts of one node before its supervisor waits between them."""
+
+DRAIN_TIMEOUT_S = 5.0
+"""How long an old generation may take to answer what it still holds."""
+
+# --- relations ----------------------------------------------------------------------------
+
+assert SNAT_PORT_MIN + SNAT_PORTS_PER_TARGET <= 65_536, "a port has 16 bits"
+assert CLOSING_TIMEOUT_S >= PORT_REST_S, "a port must not come back before its flow is forgotten"
+assert REFRESH_INTERVAL_S * 8 < TCP_IDLE_TIMEOUT_S_MIN, "refreshes must be far denser than expiry"
+assert GENERATIONS_MAX * NODES_PER_ZONE_MAX <= 65_536, "queue numbers have 16 bits"
+assert FLOWS_PER_NODE_MAX * JOURNAL_ROW_BYTES <= 1 << 30, "a journal stays mappable"
+assert HALF_OPEN_PER_ENDPOINT_MAX < FLOWS_PER_ENDPOINT_MAX <= FLOWS_PER_NODE_MAX

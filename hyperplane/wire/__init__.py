@@ -1,0 +1,1 @@
+"""Bytes to headers and back. Nothing here knows flows, addresses' owners or configuration."""
