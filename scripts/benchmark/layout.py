@@ -1,0 +1,89 @@
+"""Every name, address and port of the ground, as plain values.
+
+Contenders are numbered from 1. Number n owns 10.77.n.0/24 towards the client and 10.78.n.0/24 towards
+the server; .1 is the contender, .2 the other end. The targets have one address that is on no link, so
+that it is the same for all and each contender reaches it over its own wire.
+"""
+
+from dataclasses import dataclass
+
+CLIENT = "hp-bench-client"
+SERVER = "hp-bench-server"
+CONTENDER_NAMES = ("hyperplane", "routing", "nftables", "haproxy")
+
+TARGET_ADDRESS = "10.79.0.1"
+TARGET_COUNT = 32
+CLIENT_SIDE = "hp-client"
+"""The link of a middle namespace that leads to the client ..."""
+SERVER_SIDE = "hp-server"
+"""... and the one that leads to the targets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One thing that a client can ask for: a port of the contender and the ports of the targets behind it."""
+
+    name: str
+    port: int
+    target_port_first: int
+    target_count: int
+    udp: bool = False
+
+
+HTTP = Service("http", 8000, 8001, TARGET_COUNT)
+ECHO = Service("echo", 7000, 7001, 1)
+BULK = Service("bulk", 5201, 5202, 1)
+"""One target only: the streams of one iperf3 run must meet in one iperf3."""
+SINK = Service("sink", 9000, 9001, TARGET_COUNT, udp=True)
+SERVICES = (HTTP, ECHO, BULK, SINK)
+
+
+@dataclass(frozen=True, slots=True)
+class Middle:
+    """One contender's place between client and server."""
+
+    number: int
+    name: str
+
+    @property
+    def namespace(self) -> str:
+        return f"hp-bench-{self.name}"
+
+    @property
+    def client_link(self) -> str:
+        """Name of the client namespace's end of the wire."""
+        return f"hp-bc{self.number}"
+
+    @property
+    def server_link(self) -> str:
+        return f"hp-bs{self.number}"
+
+    @property
+    def client_network(self) -> str:
+        return f"10.77.{self.number}.0/24"
+
+    @property
+    def client_address(self) -> str:
+        return f"10.77.{self.number}.2"
+
+    @property
+    def front_address(self) -> str:
+        """The contender's address that the client talks to."""
+        return f"10.77.{self.number}.1"
+
+    @property
+    def server_network(self) -> str:
+        return f"10.78.{self.number}.0/24"
+
+    @property
+    def source_address(self) -> str:
+        """The contender's own address towards the targets."""
+        return f"10.78.{self.number}.1"
+
+    @property
+    def server_address(self) -> str:
+        """The server's end of the wire: next hop towards the targets."""
+        return f"10.78.{self.number}.2"
+
+
+MIDDLES = {name: Middle(number, name) for number, name in enumerate(CONTENDER_NAMES, 1)}
