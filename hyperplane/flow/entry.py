@@ -1,0 +1,148 @@
+"""One flow as a node remembers it.
+
+The translation (both keys, the return tuple, the two sums) is fixed for the flow's life
+(INV-4: whoever forwards agrees). What moves is small: the tracker's state, the moment a packet was
+last seen, the two window scales. Those join without order: states are OR-ed, the newest moment
+wins (`join`). Only a reopened conversation starts over: it has a higher epoch, and a higher epoch
+wins whole.
+
+A node may hold a million of these, so an entry has slots, shares what it can and stays below
+600 bytes with both its places in the table.
+"""
+
+from hyperplane.flow.interface import Interface, Service
+from hyperplane.flow.key import SUFFIX_BYTES
+from hyperplane.flow.tcp_state import TIMERS, State, Timer
+from hyperplane.nat.port_pool import PortPool
+from hyperplane.nat.rewrite import address_delta, transport_delta
+from hyperplane.wire.packet import UDP, flipped
+
+EPOCHS = 256
+NO_ROW = -1
+GONE = -1
+
+_TIMER_OF = [TIMERS.get(State(value)) if value in State else None for value in range(32)]
+
+
+class FlowEntry:
+    """One tracked conversation: two keys, one translation each way, and what has happened so far."""
+
+    __slots__ = (
+        "addresses",
+        "born_ms",
+        "endpoint",
+        "epoch",
+        "original_key",
+        "pool",
+        "return_tuple",
+        "row",
+        "scales",
+        "seen_at",
+        "sequence_original",
+        "sequence_reply",
+        "service",
+        "state",
+        "timeout_s",
+        "translated_key",
+        "transport",
+    )
+
+    original_key: bytes
+    translated_key: bytes
+    return_tuple: bytes
+    """What a reply is rewritten to: endpoint address to client, with their ports."""
+    addresses: int
+    """Growth of the address sum in the original direction; the reply's is its negative."""
+    transport: int
+    """The same for addresses and ports."""
+    endpoint: Interface
+    service: Service
+    pool: PortPool | None
+    """Where the source port came from, if this node took it; it goes back there."""
+    born_ms: int
+    """When the flow was made, monotonic milliseconds: settles which of two rivals on one tuple stays."""
+    state: int
+    """A `State`, or GONE once the entry has left the table."""
+    epoch: int
+    seen_at: float
+    """Monotonic seconds of the last packet that counts."""
+    timeout_s: float
+    sequence_original: int
+    """Sequence number of the last segment seen each way; -1 before the first."""
+    sequence_reply: int
+    scales: int
+    """Window scale of client (high four bits) and target (low four bits)."""
+    row: int
+    """Row of this node's journal that tells of this flow, or NO_ROW."""
+
+    def __init__(
+        self, original_key: bytes, translated_key: bytes, endpoint: Interface, service: Service, now: float
+    ) -> None:
+        self.original_key = original_key
+        self.translated_key = translated_key
+        original, translated = original_key[:-SUFFIX_BYTES], translated_key[:-SUFFIX_BYTES]
+        self.return_tuple = flipped(original)
+        self.addresses = endpoint.interned(address_delta(original, translated))
+        self.transport = transport_delta(original, translated)
+        self.endpoint = endpoint
+        self.service = service
+        self.pool = None
+        self.epoch = 0
+        self.born_ms = int(now * 1000)
+        self.seen_at = now
+        self.sequence_original = self.sequence_reply = -1
+        self.scales = 0
+        self.row = NO_ROW
+        self.state = State.SYN_SENT
+        self.timeout_s = 0.0
+        self.enter(State.SYN_SENT)
+
+    @property
+    def protocol(self) -> int:
+        return self.original_key[-1]
+
+    def enter(self, state: int) -> None:
+        """Go to `state` and under the timer that belongs to it."""
+        self.state = state
+        timers = self.endpoint.timers
+        if self.original_key[-1] == UDP:
+            self.timeout_s = timers.udp_idle_s
+            return
+        timer = _TIMER_OF[state]
+        if timer is Timer.IDLE:
+            self.timeout_s = self.service.idle_timeout_s
+        elif timer is Timer.HALF_OPEN:
+            self.timeout_s = timers.half_open_s
+        else:
+            assert timer is Timer.CLOSING
+            self.timeout_s = timers.closing_s
+
+    def reopen(self) -> None:
+        """A new conversation on the same tuple and the same translation."""
+        self.epoch = (self.epoch + 1) % EPOCHS
+        self.sequence_original = self.sequence_reply = -1
+        self.scales = 0
+        self.enter(State.SYN_SENT)
+
+    def join(self, epoch: int, state: int, seen_at: float, scales: int) -> bool:
+        """Take in what another node knows. Commutative and idempotent. True if the state changed."""
+        if seen_at > self.seen_at:
+            self.seen_at = seen_at
+        ahead = (epoch - self.epoch) % EPOCHS
+        if ahead == 0:
+            self.scales |= scales
+            joined = self.state | state
+            if joined == self.state:
+                return False
+            self.enter(joined)
+            return True
+        if ahead < EPOCHS // 2:
+            self.epoch = epoch
+            self.scales = scales
+            self.enter(state)
+            return True
+        return False
+
+    def expires_at(self) -> float:
+        """When the flow ends if nothing more is seen."""
+        return self.seen_at + self.timeout_s

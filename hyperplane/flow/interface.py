@@ -1,0 +1,142 @@
+"""One ENI of the fabric as a node uses it: who may come in, what is served, where it leaves.
+
+An `Interface` lives as long as its ENI number; a new snapshot changes it in place, so the flows
+that hold on to it see the change at once. An ENI that has left the snapshot stays here, closed,
+until its flows are gone.
+"""
+
+from dataclasses import dataclass
+
+from hyperplane.balance.selection import TargetSet
+from hyperplane.flow.key import suffix
+from hyperplane.snapshot import Eni, EniKind, Listener, Network, SecurityRule
+from hyperplane.wire.packet import TCP, UDP
+
+_INTERNED_MAX = 65_536
+
+
+@dataclass(slots=True)
+class Timers:
+    """Timers of the snapshot that all flows share, in seconds."""
+
+    udp_idle_s: float
+    half_open_s: float
+    closing_s: float
+
+
+class Service:
+    """One listener seen from an endpoint: the timer of its flows and the targets behind it."""
+
+    __slots__ = ("idle_timeout_s", "stickiness", "targets")
+
+    def __init__(self, idle_timeout_s: float, targets: TargetSet | None, stickiness: bool) -> None:
+        self.idle_timeout_s = idle_timeout_s
+        self.targets = targets
+        self.stickiness = stickiness
+
+    @classmethod
+    def of(cls, listener: Listener, targets: TargetSet | None, stickiness: bool) -> "Service":
+        return cls(float(listener.idle_timeout_s), targets, stickiness)
+
+
+class _Rule:
+    """A security rule in numbers."""
+
+    __slots__ = ("first", "last", "prefix", "protocol", "shift", "width")
+
+    def __init__(self, rule: SecurityRule) -> None:
+        self.protocol = rule.protocol.value if rule.protocol else 0
+        self.first, self.last = rule.port_first, rule.port_last
+        self.width, self.shift, self.prefix = _prefix(rule.source)
+
+    def allows(self, protocol: int, port: int, source: bytes) -> bool:
+        return (
+            self.protocol in (0, protocol)
+            and self.first <= port <= self.last
+            and len(source) == self.width
+            and int.from_bytes(source, "big") >> self.shift == self.prefix
+        )
+
+
+def _prefix(network: Network) -> tuple[int, int, int]:
+    """(address bytes, bits to shift off, value of the prefix)."""
+    address, length = network
+    shift = len(address) * 8 - length
+    return len(address), shift, int.from_bytes(address, "big") >> shift
+
+
+class Interface:
+    """One ENI: its place, its rules, its services and what its flows add up to on this node."""
+
+    __slots__ = (
+        "_deltas",
+        "_networks",
+        "_rules",
+        "address",
+        "available",
+        "eni_id",
+        "flow_count",
+        "half_open",
+        "is_endpoint",
+        "load_balancer",
+        "mtu",
+        "number",
+        "owner_id",
+        "services",
+        "shard",
+        "suffixes",
+        "target_addresses",
+        "timers",
+    )
+
+    def __init__(self, number: int, timers: Timers) -> None:
+        self.number = number
+        self.timers = timers
+        self.suffixes = {protocol: suffix(number, protocol) for protocol in (TCP, UDP)}
+        self.flow_count = 0
+        self.half_open: dict[bytes, None] = {}
+        """Original keys of flows whose target has not answered, oldest first."""
+        self._deltas: dict[int, int] = {}
+        self.close()
+
+    def close(self) -> None:
+        """The ENI is not in the snapshot: nothing passes any more."""
+        self.available = False
+        self.is_endpoint = True
+        self.eni_id = self.owner_id = ""
+        self.address = b""
+        self.mtu = 0
+        self.shard: tuple[int, ...] = ()
+        self.services: dict[tuple[int, int], Service] = {}
+        self.load_balancer: Interface | None = None
+        self.target_addresses: frozenset[tuple[int, bytes, int]] = frozenset()
+        """Load balancers only: (protocol, address, port) of every registered target."""
+        self._rules: list[_Rule] = []
+        self._networks: list[tuple[int, int, int]] = []
+
+    def load(self, eni: Eni) -> None:
+        """Take over what the snapshot says of this ENI; services and the way out follow separately."""
+        self.is_endpoint = eni.kind is EniKind.ENDPOINT
+        self.eni_id, self.owner_id = eni.eni_id, eni.owner_id
+        self.address = eni.address
+        self.mtu = eni.mtu
+        self.shard = eni.shard
+        self.available = eni.available
+        self._rules = [_Rule(rule) for rule in eni.security_rules]
+        self._networks = [_prefix(network) for network in eni.vpc_networks]
+
+    def interned(self, delta: int) -> int:
+        """The same number as one shared object: flows between the same addresses have equal deltas."""
+        if len(self._deltas) >= _INTERNED_MAX:
+            self._deltas.clear()
+        return self._deltas.setdefault(delta, delta)
+
+    def permits(self, protocol: int, port: int, source: bytes) -> bool:
+        """Whether the security groups let a first packet in. No rule, no entry (AWS: closed by default)."""
+        return any(rule.allows(protocol, port, source) for rule in self._rules)
+
+    def in_vpc(self, source: bytes) -> bool:
+        """Whether `source` is an address of the ENI's own VPC (strict reverse path)."""
+        width = len(source)
+        value = int.from_bytes(source, "big")
+        return any(width == network[0] and value >> network[1] == network[2] for network in self._networks)

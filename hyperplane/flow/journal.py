@@ -1,0 +1,272 @@
+"""A node's journal: shared memory that tells every other node what this one knows.
+
+One writer, any number of readers, no locks, no system calls. The file outlives the node, so a
+node that is killed at any instant takes nothing with it:
+
+    0            4096              4096 + 4 * ring              + 64 * rows
+    +------------+-----------------+----------------------------------+
+    | header     | ring of row     | state area: one row per flow     |
+    |            | numbers         | that this node has touched       |
+    +------------+-----------------+----------------------------------+
+
+A *row* is the whole of what this node knows of one flow, so one row is enough to learn it. The
+*ring* says which rows changed, in order. To announce a change the writer (1) writes the row's
+identity, once in the row's life, (2) stores the row's one moving word, a single aligned eight
+byte store, (3) puts the row number in the ring, (4) advances the header's count. Killed between
+any two of these, nothing false is visible. A reader remembers the count it has read to. If the
+writer is further ahead than the ring is long, or has been replaced, the reader walks the state
+area instead ("rebuild"): that is always enough, because rows are whole and joining is idempotent.
+
+    row     0        8     12         14         16     17     18..19   20      36      52..59   60   64
+            +--------+-----+----------+----------+------+------+-------+-------+-------+--------+----+
+            | moving | crc | endpoint | balancer | prot | ver  | spare | client| target| 4 ports|born|
+            +--------+-----+----------+----------+------+------+-------+-------+-------+--------+----+
+    moving  bit 63 in use | 62..55 state | 54..47 epoch | 46..39 scales | 38..0 seen, ms
+
+Numbers in the row are big-endian; the moving word, ring and header are the machine's own order,
+because they must be stored in one piece. `seen` and `born` are moments of the machine's monotonic
+clock, which all nodes of a machine share; a delta that leaves the machine carries ages instead.
+"""
+
+from collections.abc import Iterator
+from struct import Struct
+from typing import NamedTuple
+from zlib import crc32
+
+from hyperplane.flow.entry import NO_ROW, FlowEntry
+from hyperplane.flow.key import SUFFIX_BYTES
+from hyperplane.limits import JOURNAL_ROW_BYTES
+
+MAGIC = 0x314C4E4A50485048
+HEADER_BYTES = 4096
+_RING_ENTRY_BYTES = 4
+_WORDS_PER_ROW = JOURNAL_ROW_BYTES // 8
+
+_MAGIC, _ROWS, _RING, _INCARNATION, _COUNT, _HIGH_WATER = range(6)
+
+_IDENTITY = Struct("!HHBB2x16s16s2s2s2s2sI")
+_CRC = Struct("!I")
+_IDENTITY_AT = 12
+_CRC_AT = 8
+
+_IN_USE = 1 << 63
+_SEEN_MASK = (1 << 39) - 1
+
+assert _IDENTITY_AT + _IDENTITY.size == JOURNAL_ROW_BYTES
+
+
+def journal_bytes(rows: int, ring: int) -> int:
+    """Size of a journal file."""
+    return HEADER_BYTES + ring * _RING_ENTRY_BYTES + rows * JOURNAL_ROW_BYTES
+
+
+class Delta(NamedTuple):
+    """What one node knows of one flow. Addresses are 4 or 16 bytes, ports 2 bytes, as on the wire."""
+
+    endpoint: int
+    load_balancer: int
+    protocol: int
+    client: bytes
+    target: bytes
+    client_port: bytes
+    service_port: bytes
+    target_port: bytes
+    snat_port: bytes
+    born_ms: int
+    state: int
+    epoch: int
+    scales: int
+    seen_at: float
+    row: int
+
+
+class _Layout:
+    """The parts of a journal's memory."""
+
+    def __init__(self, memory: memoryview) -> None:
+        self.header = memory[:HEADER_BYTES].cast("Q")
+        assert self.header[_MAGIC] == MAGIC, "not a journal"
+        self.row_count = self.header[_ROWS]
+        self.ring_count = self.header[_RING]
+        ring_end = HEADER_BYTES + self.ring_count * _RING_ENTRY_BYTES
+        self.ring = memory[HEADER_BYTES:ring_end].cast("I")
+        end = ring_end + self.row_count * JOURNAL_ROW_BYTES
+        self.rows = memory[ring_end:end]
+        self.words = self.rows.cast("Q")
+
+    def release(self) -> None:
+        """Let go of the memory, so that its owner can unmap it."""
+        for view in (self.words, self.rows, self.ring, self.header):
+            view.release()
+
+    def delta(self, row: int) -> Delta | None:
+        """The row as a delta; None if it is not in use or half written."""
+        word = self.words[row * _WORDS_PER_ROW]
+        if not word & _IN_USE:
+            return None
+        at = row * JOURNAL_ROW_BYTES
+        identity = self.rows[at + _IDENTITY_AT : at + JOURNAL_ROW_BYTES]
+        if crc32(identity) != _CRC.unpack_from(self.rows, at + _CRC_AT)[0]:
+            return None
+        endpoint, balancer, protocol, version, client, target, *ports, born_ms = _IDENTITY.unpack(identity)
+        if version == 4:
+            client, target = client[:4], target[:4]
+        return Delta(
+            endpoint,
+            balancer,
+            protocol,
+            client,
+            target,
+            *ports,
+            born_ms,
+            word >> 55 & 0xFF,
+            word >> 47 & 0xFF,
+            word >> 39 & 0xFF,
+            (word & _SEEN_MASK) / 1000,
+            row,
+        )
+
+
+def format_journal(memory: memoryview, rows: int, ring: int) -> None:
+    """Make a journal of zeroed `memory` (`journal_bytes` long)."""
+    assert ring & (ring - 1) == 0, "the ring's length is a power of two"
+    header = memory[:HEADER_BYTES].cast("Q")
+    header[_ROWS], header[_RING] = rows, ring
+    header[_MAGIC] = MAGIC
+    header.release()
+
+
+class JournalWriter(_Layout):
+    """The one writer. A new writer on old memory goes on where the last one was killed."""
+
+    def __init__(self, memory: memoryview) -> None:
+        super().__init__(memory)
+        self.header[_INCARNATION] += 1
+        self._count = self.header[_COUNT]
+        self._mask = self.ring_count - 1
+        self._high_water = self.header[_HIGH_WATER]
+        self._free = [row for row in range(self._high_water) if not self.words[row * _WORDS_PER_ROW] & _IN_USE]
+
+    def has_room(self) -> bool:
+        """Whether another flow can be told of."""
+        return bool(self._free) or self._high_water < self.row_count
+
+    def write(self, entry: FlowEntry) -> None:
+        """Tell of `entry` as it is now. When this returns every node can know it."""
+        row = entry.row
+        words = self.words
+        if row == NO_ROW:
+            row = entry.row = self._take_row()
+            self._write_identity(row, entry)
+        words[row * _WORDS_PER_ROW] = (
+            _IN_USE
+            | entry.state << 55
+            | entry.epoch << 47
+            | entry.scales << 39
+            | int(entry.seen_at * 1000) & _SEEN_MASK
+        )
+        self.ring[self._count & self._mask] = row
+        self._count += 1
+        self.header[_COUNT] = self._count
+
+    def forget(self, entry: FlowEntry) -> None:
+        """The flow is over: its row may tell of another."""
+        if entry.row != NO_ROW:
+            self.words[entry.row * _WORDS_PER_ROW] = 0
+            self._free.append(entry.row)
+            entry.row = NO_ROW
+
+    def own_deltas(self) -> Iterator[Delta]:
+        """What an earlier writer left in the state area."""
+        for row in range(self._high_water):
+            delta = self.delta(row)
+            if delta is not None:
+                yield delta
+
+    def _take_row(self) -> int:
+        if self._free:
+            return self._free.pop()
+        row = self._high_water
+        assert row < self.row_count, "a node holds no more flows than its journal has rows"
+        self._high_water += 1
+        self.header[_HIGH_WATER] = self._high_water
+        return row
+
+    def _write_identity(self, row: int, entry: FlowEntry) -> None:
+        original, translated = entry.original_key, entry.translated_key
+        width = (len(original) - SUFFIX_BYTES - 4) // 2
+        ports = width * 2
+        at = row * JOURNAL_ROW_BYTES
+        _IDENTITY.pack_into(
+            self.rows,
+            at + _IDENTITY_AT,
+            entry.endpoint.number,
+            int.from_bytes(translated[-SUFFIX_BYTES:-1], "big"),
+            original[-1],
+            4 if width == 4 else 6,
+            original[:width],
+            translated[width:ports],
+            original[ports : ports + 2],
+            original[ports + 2 : ports + 4],
+            translated[ports + 2 : ports + 4],
+            translated[ports : ports + 2],
+            entry.born_ms & 0xFFFFFFFF,
+        )
+        checksum = crc32(self.rows[at + _IDENTITY_AT : at + JOURNAL_ROW_BYTES])
+        _CRC.pack_into(self.rows, at + _CRC_AT, checksum)
+
+
+class JournalReader(_Layout):
+    """One reader's place in one journal."""
+
+    def __init__(self, memory: memoryview) -> None:
+        super().__init__(memory)
+        self._incarnation = 0
+        self._position = 0
+        self._rebuild_row = -1
+        self.rebuild()
+
+    @property
+    def behind(self) -> bool:
+        """Whether there is anything to read. Cheap: two words."""
+        header = self.header
+        return (
+            header[_COUNT] != self._position or header[_INCARNATION] != self._incarnation or self._rebuild_row >= 0
+        )
+
+    def rebuild(self) -> None:
+        """Read the whole state area again, then go on with the ring."""
+        self._incarnation = self.header[_INCARNATION]
+        self._position = self.header[_COUNT]
+        self._rebuild_row = 0
+
+    def read(self, at_most: int) -> list[Delta]:
+        """The next deltas, about `at_most`. An empty list means nothing is left."""
+        header = self.header
+        count = header[_COUNT]
+        if header[_INCARNATION] != self._incarnation or count - self._position > self.ring_count - at_most:
+            self.rebuild()
+            count = self._position
+        if self._rebuild_row >= 0:
+            return self._read_state(at_most)
+        first, last = self._position, min(count, self._position + at_most)
+        mask = self.ring_count - 1
+        rows = [self.ring[position & mask] for position in range(first, last)]
+        if header[_COUNT] - first > self.ring_count:
+            self.rebuild()  # lapped while reading
+            return self._read_state(at_most)
+        self._position = last
+        found = (self.delta(row) for row in dict.fromkeys(rows) if row < self.row_count)
+        return [delta for delta in found if delta is not None]
+
+    def _read_state(self, at_most: int) -> list[Delta]:
+        high_water = min(self.header[_HIGH_WATER], self.row_count)
+        deltas: list[Delta] = []
+        row = self._rebuild_row
+        while row < high_water and len(deltas) < at_most:
+            delta = self.delta(row)
+            if delta is not None:
+                deltas.append(delta)
+            row += 1
+        self._rebuild_row = row if row < high_water else -1
+        return deltas
