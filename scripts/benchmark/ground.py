@@ -98,8 +98,8 @@ def _drop_at_sink() -> None:
     """UDP at the targets is counted at the interface and dropped before it costs anything more."""
     last = SINK.target_port_first + SINK.target_count - 1
     rules = f"""table ip hp_bench_sink {{
-        chain drop {{
-            type filter hook prerouting priority raw
+        chain sink {{
+            type filter hook prerouting priority raw;
             udp dport {SINK.target_port_first}-{last} drop
         }}
     }}

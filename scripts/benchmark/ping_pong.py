@@ -1,4 +1,4 @@
-"""The client of the echo: `python -m benchmark.ping_pong latency ADDRESS PORT SECONDS` or `... digest ADDRESS PORT FILE`.
+"""The client of the echo: `python -m benchmark.ping_pong latency ADDRESS PORT SECONDS`, or `digest ADDRESS PORT FILE`.
 
 Prints one JSON object: round trip percentiles in microseconds, or the two digests.
 """

@@ -1,10 +1,10 @@
 """Commands and long-running processes, each in a namespace, each ended by its own process group.
 
-A process that we start dies with us even if we are killed (PR_SET_PDEATHSIG, prctl(2)); what a process
+A process that we start dies with us even if we are killed (setpriv(1), --pdeathsig); what a process
 forks stays in its group and ends with it. Nothing is ever ended by name.
 """
 
-import ctypes
+import contextlib
 import os
 import shutil
 import signal
@@ -18,6 +18,7 @@ from benchmark.failure import BenchmarkError
 
 PACKAGES = {
     "ip": "iproute2",
+    "setpriv": "util-linux",
     "nstat": "iproute2",
     "ethtool": "ethtool",
     "iperf3": "iperf3",
@@ -29,13 +30,11 @@ PACKAGES = {
 }
 """Command -> Debian package."""
 
+DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 STOP_TIMEOUT_S = 5.0
 READY_TIMEOUT_S = 10.0
-PR_SET_PDEATHSIG = 1
 TCP_LISTEN = "0A"
 """State column of /proc/net/tcp (include/net/tcp_states.h)."""
-
-LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def require_tools(commands: Sequence[str]) -> None:
@@ -67,10 +66,6 @@ def run(command: Sequence[str], timeout_s: float = 30.0, text_in: str | None = N
     return done.stdout
 
 
-def _die_with_parent() -> None:
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 class Process:
     """One started process and all that it forks."""
 
@@ -79,12 +74,11 @@ class Process:
         self.log = log
         with log.open("ab") as sink:
             self._popen = subprocess.Popen(
-                self.command,
+                [*DIE_WITH_PARENT, *self.command],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
                 env={**os.environ, **(environment or {})},
             )
         self.pid = self._popen.pid
@@ -99,10 +93,8 @@ class Process:
         """Ask, wait, then insist. Also ends what the process left in its group."""
         if self.is_running():
             self._signal_group(signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                pass
         self._signal_group(signal.SIGKILL)
         self._popen.wait(STOP_TIMEOUT_S)
 

@@ -1,0 +1,119 @@
+"""The entry: build the ground, run the comparison and the studies, print, clean up, whatever happens."""
+
+import json
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from benchmark.contenders import Contender, Haproxy, Nftables, Routing
+from benchmark.failure import BenchmarkError
+from benchmark.ground import build_ground, remove_ground
+from benchmark.layout import CONTENDER_NAMES
+from benchmark.machine import describe_machine, machine_lines
+from benchmark.measurements import Measurement, tcp_measurements
+from benchmark.options import Options, parse_options
+from benchmark.processes import PACKAGES, require_tools
+from benchmark.rounds import Rounds, progress
+from benchmark.servers import Servers
+from benchmark.summary import added_latency, rows
+from benchmark.table import comparison_lines, latency_lines, warning_lines
+from benchmark.udp import UdpCost, UdpRate
+
+MEASUREMENT_NAMES = ("content", "bulk_1", "bulk_8", "keep_alive", "connections", "udp_rate", "cpu", "latency")
+STUDY_NAMES = ()
+EXIT_DONE, EXIT_FAILED = 0, 1
+
+
+class Run:
+    """One whole benchmark: what is up, what was found."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self.report: dict[str, object] = {"started_at": datetime.now(UTC).isoformat(timespec="seconds")}
+        self.failed = False
+
+    def execute(self) -> None:
+        require_tools(list(PACKAGES))
+        with ExitStack() as stack:
+            directory = Path(tempfile.mkdtemp(prefix="hp-bench-"))
+            stack.callback(shutil.rmtree, directory, ignore_errors=True)
+            stack.callback(remove_ground)
+            progress("building namespaces")
+            build_ground()
+            servers = Servers(directory)
+            stack.callback(servers.stop)
+            servers.start()
+            self._describe()
+            self._compare(stack, servers, directory)
+
+    def _describe(self) -> None:
+        machine = describe_machine()
+        self.report["machine"] = machine
+        print("\n".join(machine_lines(machine)))
+
+    def _compare(self, stack: ExitStack, servers: Servers, directory: Path) -> None:
+        contenders = [one for one in _contenders(directory) if self._options.wants(one.name, CONTENDER_NAMES)]
+        for contender in contenders:
+            stack.callback(contender.stop)
+            contender.start()
+        measurements = [one for one in _measurements(servers) if self._options.wants(one.name, MEASUREMENT_NAMES)]
+        rounds = Rounds(contenders, measurements, self._options)
+        rounds.run()
+        self._print_comparison(rounds)
+
+    def _print_comparison(self, rounds: Rounds) -> None:
+        lines = [*comparison_lines(rounds.samples), *latency_lines(rounds.samples), *warning_lines(rounds.refused)]
+        print("\n".join(["", *lines]))
+        found = rows(rounds.samples)
+        self.failed |= any(row.absolute is None for row in found)
+        self.failed |= any(row.failures for row in found if row.figure.name == "content")
+        self.report["samples"] = [asdict(sample) for sample in rounds.samples]
+        self.report["summary"] = [{**asdict(row), "figure": row.figure.name, "reached": row.reached} for row in found]
+        self.report["added_latency_us"] = {
+            contender: {name: asdict(one) for name, one in percentiles.items()}
+            for contender, percentiles in added_latency(rounds.samples).items()
+        }
+        self.report["refused_by_targets"] = [
+            {"measurement": measurement, "contender": contender, **counters}
+            for (measurement, contender), counters in rounds.refused.items()
+        ]
+
+
+def _contenders(directory: Path) -> Sequence[Contender]:
+    return (Routing(), Nftables(), Haproxy(directory))
+
+
+def _measurements(servers: Servers) -> Sequence[Measurement]:
+    return (*tcp_measurements(servers), UdpRate(servers), UdpCost(servers))
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str]) -> int:
+    options = parse_options(arguments, MEASUREMENT_NAMES, STUDY_NAMES)
+    signal.signal(signal.SIGTERM, _interrupt)
+    run = Run(options)
+    try:
+        run.execute()
+    except BenchmarkError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("bench: stopped; everything was cleaned up", file=sys.stderr)
+        return 128 + signal.SIGINT
+    if options.json_path is not None:
+        options.json_path.write_text(json.dumps(run.report, indent=2) + "\n")
+    return EXIT_FAILED if run.failed else EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,82 @@
+"""The interleaving: round after round, figure after figure, contender after contender.
+
+Within a figure the contenders follow one another directly, so that a slow minute of the machine hits
+all of them alike, and each round begins with another contender, so that none is always first.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+
+from benchmark.contenders import Contender
+from benchmark.counters import QUIET_BUSY_SHARE, cpu_time, refusals, wait_until_quiet
+from benchmark.failure import MeasurementFailed
+from benchmark.figures import Sample
+from benchmark.measurements import Measurement
+from benchmark.options import Options
+
+_began = time.monotonic()
+
+
+def progress(text: str) -> None:
+    """One line for the waiting user, on stderr."""
+    print(f"[{time.monotonic() - _began:6.0f} s] {text}", file=sys.stderr, flush=True)
+
+
+class Rounds:
+    """Runs the comparison and keeps what was seen."""
+
+    def __init__(self, contenders: Sequence[Contender], measurements: Sequence[Measurement], options: Options) -> None:
+        self._contenders = contenders
+        self._measurements = measurements
+        self._options = options
+        self.samples: list[Sample] = []
+        self.refused: dict[tuple[str, str], dict[str, int]] = {}
+        """(measurement, contender) -> server counters that rose while it ran."""
+
+    def run(self) -> None:
+        for number in range(1, self._options.rounds + 1):
+            for measurement in self._measurements:
+                for contender in self._order(number):
+                    if contender.carries(measurement.service):
+                        self._take(measurement, contender, number)
+
+    def _order(self, number: int) -> list[Contender]:
+        shift = (number - 1) % len(self._contenders)
+        return [*self._contenders[shift:], *self._contenders[:shift]]
+
+    def _take(self, measurement: Measurement, contender: Contender, number: int) -> None:
+        busy_before = wait_until_quiet()
+        refused_before, before = refusals(), cpu_time()
+        try:
+            found = measurement.measure(contender, self._options.seconds)
+            failure = ""
+        except MeasurementFailed as error:
+            found, failure = {}, str(error)
+        cpu_s = cpu_time().busy_since(before)
+        self._note_refusals(measurement, contender, refused_before)
+        taken = [
+            Sample(figure.name, contender.name, number, value, cpu_s=cpu_s, busy_before=busy_before)
+            for figure, value in found.items()
+        ]
+        if failure:
+            taken = [Sample(measurement.name, contender.name, number, None, failure, cpu_s, busy_before)]
+        self.samples += taken
+        self._tell(measurement, contender, number, taken, failure)
+
+    def _note_refusals(self, measurement: Measurement, contender: Contender, before: dict[str, int]) -> None:
+        after = refusals()
+        risen = {name: after[name] - before.get(name, 0) for name in after if after[name] > before.get(name, 0)}
+        if risen:
+            sums = self.refused.setdefault((measurement.name, contender.name), {})
+            for name, count in risen.items():
+                sums[name] = sums.get(name, 0) + count
+
+    def _tell(
+        self, measurement: Measurement, contender: Contender, number: int, taken: list[Sample], failure: str
+    ) -> None:
+        values = ", ".join(f"{sample.value:,.2f}" for sample in taken if sample.value is not None)
+        busy = taken[0].busy_before
+        noise = f" (machine {busy:.0%} busy before)" if busy >= QUIET_BUSY_SHARE else ""
+        said = f"FAILED: {failure}" if failure else values
+        progress(f"round {number}/{self._options.rounds} {measurement.name} {contender.name}: {said}{noise}")
