@@ -96,9 +96,9 @@ class Nftables:
 
     def _dnat(self, service: Service) -> str:
         match = f'iifname "{CLIENT_SIDE}" {"udp" if service.udp else "tcp"} dport {service.port}'
-        spread = f"numgen inc mod {service.target_count} offset {service.target_port_first}"
-        ports = spread if service.target_count > 1 else str(service.target_port_first)
-        return f"{match} dnat to {TARGET_ADDRESS} : {ports}"
+        # a map, because a bare `numgen ... offset` is in host order where the port wants network order
+        ports = ", ".join(f"{index} : {service.target_port_first + index}" for index in range(service.target_count))
+        return f"{match} dnat to {TARGET_ADDRESS} : numgen inc mod {service.target_count} map {{ {ports} }}"
 
     def stop(self) -> None:
         """The rules go with their namespace."""

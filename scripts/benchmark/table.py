@@ -6,7 +6,7 @@ from benchmark.figures import Figure, Sample
 from benchmark.summary import SUBJECT, Row, Spread, added_latency, rows
 
 HEADER = (
-    f"{'figure':<36} {'contender':<11} {'median':>11} {'min':>11} {'max':>11}"
+    f"{'figure':<42} {'contender':<11} {'median':>11} {'min':>11} {'max':>11}"
     f"   {'ratio: min':>10} {'median':>7} {'max':>7}  goal"
 )
 
@@ -17,8 +17,8 @@ def comparison_lines(samples: Sequence[Sample]) -> list[str]:
     for row in rows(samples):
         title = f"{row.figure.title} ({row.figure.unit})" if row.figure is not last else ""
         last = row.figure
-        lines.append(f"{title:<36} {row.contender:<11} {_absolute(row)}   {_ratio(row.ratio)}  {_goal(row)}".rstrip())
-        lines += [f"{'':<36} {'':<11} failed: {failure}" for failure in dict.fromkeys(row.failures)]
+        lines.append(f"{title:<42} {row.contender:<11} {_absolute(row)}   {_ratio(row.ratio)}  {_goal(row)}".rstrip())
+        lines += [f"{'':<42} {'':<11} failed: {failure}" for failure in dict.fromkeys(row.failures)]
     lines.append(f"ratio = {SUBJECT} / contender in the same round; latencies and CPU: lower is better")
     return lines
 

@@ -20,7 +20,7 @@ from benchmark.processes import in_namespace, python_module
 from benchmark.servers import Servers
 
 FLOWS = 64
-PACED_PACKETS_PER_S = 10_000
+PACED_PACKETS_PER_S = 20_000
 LOSS_SHARE_MAX = 0.001
 """Our choice: at the paced rate nothing should be lost; a stray packet of the neighbour protocol is forgiven."""
 WARM_UP_SHARE = 0.2
