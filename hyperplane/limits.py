@@ -110,6 +110,15 @@ TARGETS_PER_GROUP_MAX = 1000
 ENDPOINTS_PER_VPC_MAX = 50
 """AWS PrivateLink quotas."""
 
+LISTENERS_PER_LOAD_BALANCER_MAX = 50
+"""AWS, Network Load Balancer quotas."""
+
+NETWORKS_PER_VPC_MAX = 10
+"""AWS, Amazon VPC quotas: 5 IPv4 and 5 IPv6 CIDR blocks."""
+
+ZONES_MAX = 16
+"""Our choice: AWS's largest region has 6."""
+
 # --- supervision --------------------------------------------------------------------------
 
 HEARTBEAT_INTERVAL_S = 0.05

@@ -7,18 +7,12 @@ Addresses are `bytes` of length 4 or 16, as on the wire. ENIs are numbered per z
 the number is the routing mark, the routing table and the ENI's part of a flow key, and it is
 never given to another ENI while the old one may still have flows.
 
-The encoded form is JSON with a SHA-256 over the body, so that a person can read it and a
-damaged file is never loaded. Errors: `ConfigurationError` naming the place.
+The encoded form (`snapshot_codec.py`) is JSON with a SHA-256 over the body, so that a person
+can read it and a damaged file is never loaded. Errors: `ConfigurationError` naming the place.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
-
-from hyperplane.errors import ConfigurationError
 
 FORMAT = 1
 MAGIC = "hyperplane-snapshot"
