@@ -66,11 +66,15 @@ class NoOperation:
 
 @dataclass(slots=True, frozen=True)
 class MaximumSegmentSize:
+    """In a SYN: the largest segment that the sender takes, headers not counted (RFC 6691)."""
+
     size_bytes: int
 
 
 @dataclass(slots=True, frozen=True)
 class WindowScale:
+    """In a SYN: by how many bits the sender's later windows are shifted."""
+
     shift: int
     """As sent, 0 .. 255. See `WINDOW_SCALE_MAX`."""
 
@@ -82,12 +86,16 @@ class SackPermitted:
 
 @dataclass(slots=True, frozen=True)
 class Sack:
+    """What the sender holds beyond its acknowledgment number."""
+
     blocks: tuple[tuple[int, int], ...]
     """(first sequence number received, first one not received), 1 to 4 of them, order kept."""
 
 
 @dataclass(slots=True, frozen=True)
 class Timestamps:
+    """The sender's clock, and the last of the peer's that it saw, both 32 bits."""
+
     value: int
     echo_reply: int
 
