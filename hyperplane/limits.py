@@ -53,8 +53,14 @@ SNAT_PORTS_PER_TARGET = 55_000
 PORT_REST_S = 60
 """A port rests this long before the same target sees it again (AWS: "about 55,000 per minute")."""
 
+PORTS_SWEPT_PER_TICK_MAX = 1000
+"""Ports looked at in one tick while sweeping."""
+
 PORT_PROBES_MAX = 16
 """Random draws before the pool is searched for a free port from a random place on."""
+
+PORT_SWEEP_INTERVAL_S = 1.0
+"""How often a node looks at some of its ports for those that carry no flow (it was killed in between)."""
 
 PORT_POOLS_MAX = 4096
 """Pools of one zone: (load balancer address, target, protocol). 55 kB of shared memory each."""
@@ -69,6 +75,9 @@ JOURNAL_ROW_BYTES = 64
 
 REPLICATION_BATCH_MAX = 4096
 """Deltas of one peer applied in one go, so that catching up never starves the queue."""
+
+SETTLE_ROUNDS_MAX = 64
+"""Batches taken in before a packet is called unknown."""
 
 REFRESH_INTERVAL_S = 1.0
 """A flow that carries packets tells its age at most this often ..."""

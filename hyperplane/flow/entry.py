@@ -18,10 +18,13 @@ from hyperplane.nat.rewrite import address_delta, transport_delta
 from hyperplane.wire.packet import UDP, flipped
 
 EPOCHS = 256
+BORN_MODULUS = 1 << 32
 NO_ROW = -1
 GONE = -1
 
-_TIMER_OF = [TIMERS.get(State(value)) if value in State else None for value in range(32)]
+_TIMER_OF: list[Timer | None] = [None] * 32
+for _state, _timer in TIMERS.items():
+    _TIMER_OF[_state] = _timer
 
 
 class FlowEntry:
@@ -29,6 +32,7 @@ class FlowEntry:
 
     __slots__ = (
         "addresses",
+        "balancer",
         "born_ms",
         "endpoint",
         "epoch",
@@ -56,11 +60,13 @@ class FlowEntry:
     transport: int
     """The same for addresses and ports."""
     endpoint: Interface
+    balancer: Interface
+    """The load balancer's ENI, by which the flow leaves for its target."""
     service: Service
     pool: PortPool | None
     """Where the source port came from, if this node took it; it goes back there."""
     born_ms: int
-    """When the flow was made, monotonic milliseconds: settles which of two rivals on one tuple stays."""
+    """When the flow was made, monotonic milliseconds modulo 2**32: settles which of two rivals on one tuple stays."""
     state: int
     """A `State`, or GONE once the entry has left the table."""
     epoch: int
@@ -76,7 +82,13 @@ class FlowEntry:
     """Row of this node's journal that tells of this flow, or NO_ROW."""
 
     def __init__(
-        self, original_key: bytes, translated_key: bytes, endpoint: Interface, service: Service, now: float
+        self,
+        original_key: bytes,
+        translated_key: bytes,
+        endpoint: Interface,
+        balancer: Interface,
+        service: Service,
+        now: float,
     ) -> None:
         self.original_key = original_key
         self.translated_key = translated_key
@@ -85,10 +97,11 @@ class FlowEntry:
         self.addresses = endpoint.interned(address_delta(original, translated))
         self.transport = transport_delta(original, translated)
         self.endpoint = endpoint
+        self.balancer = balancer
         self.service = service
         self.pool = None
         self.epoch = 0
-        self.born_ms = int(now * 1000)
+        self.born_ms = int(now * 1000) % BORN_MODULUS
         self.seen_at = now
         self.sequence_original = self.sequence_reply = -1
         self.scales = 0

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from hyperplane.balance.selection import TargetSet
 from hyperplane.flow.key import suffix
-from hyperplane.snapshot import Eni, EniKind, Listener, Network, SecurityRule
+from hyperplane.limits import TCP_IDLE_TIMEOUT_S
+from hyperplane.snapshot import Eni, EniKind, Network, SecurityRule
 from hyperplane.wire.packet import TCP, UDP
 
 _INTERNED_MAX = 65_536
@@ -27,16 +28,14 @@ class Timers:
 class Service:
     """One listener seen from an endpoint: the timer of its flows and the targets behind it."""
 
-    __slots__ = ("idle_timeout_s", "stickiness", "targets")
+    __slots__ = ("idle_timeout_s", "targets")
 
-    def __init__(self, idle_timeout_s: float, targets: TargetSet | None, stickiness: bool) -> None:
+    def __init__(self, idle_timeout_s: float, targets: TargetSet | None) -> None:
         self.idle_timeout_s = idle_timeout_s
         self.targets = targets
-        self.stickiness = stickiness
 
-    @classmethod
-    def of(cls, listener: Listener, targets: TargetSet | None, stickiness: bool) -> "Service":
-        return cls(float(listener.idle_timeout_s), targets, stickiness)
+
+_NO_SERVICE = Service(float(TCP_IDLE_TIMEOUT_S), None)
 
 
 class _Rule:
@@ -124,6 +123,10 @@ class Interface:
         self.available = eni.available
         self._rules = [_Rule(rule) for rule in eni.security_rules]
         self._networks = [_prefix(network) for network in eni.vpc_networks]
+
+    def service(self, protocol: int, port: int) -> Service:
+        """The service on `port`, also for a flow whose listener has gone: it ends under AWS's default timer."""
+        return self.services.get((protocol, port)) or _NO_SERVICE
 
     def interned(self, delta: int) -> int:
         """The same number as one shared object: flows between the same addresses have equal deltas."""

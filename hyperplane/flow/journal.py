@@ -108,7 +108,9 @@ class _Layout:
         identity = self.rows[at + _IDENTITY_AT : at + JOURNAL_ROW_BYTES]
         if crc32(identity) != _CRC.unpack_from(self.rows, at + _CRC_AT)[0]:
             return None
-        endpoint, balancer, protocol, version, client, target, *ports, born_ms = _IDENTITY.unpack(identity)
+        endpoint, balancer, protocol, version, client, target, from_port, to_port, target_port, snat_port, born_ms = (
+            _IDENTITY.unpack(identity)
+        )
         if version == 4:
             client, target = client[:4], target[:4]
         return Delta(
@@ -117,7 +119,10 @@ class _Layout:
             protocol,
             client,
             target,
-            *ports,
+            from_port,
+            to_port,
+            target_port,
+            snat_port,
             born_ms,
             word >> 55 & 0xFF,
             word >> 47 & 0xFF,
@@ -172,9 +177,13 @@ class JournalWriter(_Layout):
     def forget(self, entry: FlowEntry) -> None:
         """The flow is over: its row may tell of another."""
         if entry.row != NO_ROW:
-            self.words[entry.row * _WORDS_PER_ROW] = 0
-            self._free.append(entry.row)
+            self.forget_row(entry.row)
             entry.row = NO_ROW
+
+    def forget_row(self, row: int) -> None:
+        """The row tells of nothing any more."""
+        self.words[row * _WORDS_PER_ROW] = 0
+        self._free.append(row)
 
     def own_deltas(self) -> Iterator[Delta]:
         """What an earlier writer left in the state area."""

@@ -5,11 +5,11 @@ it is free. A port whose owner was killed between the claim and the flow belongs
 `sweep` finds those and lets them rest too, so nothing leaks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from hyperplane.flow.interface import Interface
-from hyperplane.flow.key import tuple_of
+from hyperplane.flow.key import suffix, tuple_of
 from hyperplane.limits import PORT_POOLS_MAX, PORT_REST_S, SNAT_PORT_MIN, SNAT_PORTS_PER_TARGET
 from hyperplane.nat.port_pool import Draws, PortClaims, PortPool, RestingPorts
 
@@ -42,6 +42,8 @@ class PortPools:
         self._rest_s = rest_s
         self.resting = RestingPorts(rest_s)
         self._suspects: set[tuple[PoolKey, int]] = set()
+        self._new_suspects: set[tuple[PoolKey, int]] = set()
+        self._sweeper: Iterator[tuple[PoolKey, PortPool, int]] = iter(())
 
     def pool(self, interface: Interface, target: bytes, target_port: int, protocol: int) -> PortPool | None:
         """The pool of flows that leave by `interface` for this target; None when there are too many pools."""
@@ -59,26 +61,34 @@ class PortPools:
         """The flow that had `port` is over."""
         self.resting.add(pool, port, now)
 
-    def sweep(self, has_flow: Callable[[bytes], bool], now: float) -> int:
-        """Let ports rest that have been claimed by this node but carried no flow at two sweeps in a row.
+    def sweep(self, has_flow: Callable[[bytes], bool], now: float, at_most: int) -> int:
+        """Look at the next `at_most` ports of this node; let those rest that belong to no flow. Returns how many.
 
-        `has_flow` tells for a translated key. Ports already resting meet their end there: freeing a
-        free port changes nothing. Returns how many were found.
+        `has_flow` tells for a translated key. A port is let go when two passes in a row found it without a
+        flow: on the first, a peer's delta may still be on its way.
         """
-        suspects: set[tuple[PoolKey, int]] = set()
         found = 0
-        for key, pool in self._pools.items():
-            eni_suffix = key.eni_number.to_bytes(2, "big") + bytes([key.protocol])
-            resting = self.resting.of(pool)
-            for index in pool.claims.owned():
-                port = SNAT_PORT_MIN + index
-                translated = tuple_of(key.address, key.target, port, key.target_port) + eni_suffix
-                if index in resting or has_flow(translated):
-                    continue
-                if (key, index) in self._suspects:
-                    self.resting.add(pool, port, now)
-                    found += 1
-                else:
-                    suspects.add((key, index))
-        self._suspects = suspects
+        for _ in range(at_most):
+            step = next(self._sweeper, None)
+            if step is None:
+                self._suspects, self._new_suspects = self._new_suspects, set()
+                self._sweeper = self._owned_ports()
+                return found
+            key, pool, index = step
+            port = SNAT_PORT_MIN + index
+            translated = tuple_of(key.address, key.target, port, key.target_port) + suffix(
+                key.eni_number, key.protocol
+            )
+            if has_flow(translated) or self.resting.has(pool, index):
+                continue
+            if (key, index) in self._suspects:
+                self.resting.add(pool, port, now)
+                found += 1
+            else:
+                self._new_suspects.add((key, index))
         return found
+
+    def _owned_ports(self) -> Iterator[tuple[PoolKey, PortPool, int]]:
+        for key, pool in tuple(self._pools.items()):
+            for index in pool.claims.owned():
+                yield key, pool, index

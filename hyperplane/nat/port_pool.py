@@ -100,17 +100,20 @@ class RestingPorts:
     def __init__(self, rest_s: float = PORT_REST_S) -> None:
         self._rest_s = rest_s
         self._queue: deque[tuple[float, PortPool, int]] = deque()
+        self._members: set[tuple[PortPool, int]] = set()
 
     def __len__(self) -> int:
         return len(self._queue)
 
     def add(self, pool: PortPool, port: int, now: float) -> None:
         """`port` of `pool` is not in use any more since `now`."""
-        self._queue.append((now + self._rest_s, pool, port - SNAT_PORT_MIN))
+        index = port - SNAT_PORT_MIN
+        self._queue.append((now + self._rest_s, pool, index))
+        self._members.add((pool, index))
 
-    def of(self, pool: PortPool) -> set[int]:
-        """Indexes of the ports of `pool` that rest now."""
-        return {index for _, owner, index in self._queue if owner is pool}
+    def has(self, pool: PortPool, index: int) -> bool:
+        """Whether a port, by its index in `pool`, rests now."""
+        return (pool, index) in self._members
 
     def next_timeout(self) -> float | None:
         """When the first port has rested enough."""
@@ -122,6 +125,7 @@ class RestingPorts:
         freed = 0
         while freed < at_most and queue and queue[0][0] <= now:
             _, pool, index = queue.popleft()
+            self._members.discard((pool, index))
             pool.claims.release(index)
             freed += 1
         return freed

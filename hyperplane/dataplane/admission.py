@@ -1,0 +1,145 @@
+"""The admit stage: what happens to a packet that belongs to no flow.
+
+From the consumer's side it may start one, if everything allows it: the endpoint is available, the
+source is an address of its VPC, the security groups agree, somebody listens, there is a target,
+a port and room. From the provider's side it never can: that is the one-way property, and it is
+not a rule but the lack of any code that would do it.
+
+Who is told what (AWS, NLB guide "Connection idle timeout" and "Troubleshooting"): a TCP segment of
+a flow that has gone gets a reset, on either side; whoever is not supposed to know gets silence.
+"""
+
+from collections.abc import Callable
+
+from hyperplane.dataplane.counters import Count
+from hyperplane.dataplane.passage import Passage
+from hyperplane.dataplane.plane import Plane
+from hyperplane.dataplane.verdict import DROPS, Drop, DropReason, Verdict
+from hyperplane.flow.entry import FlowEntry
+from hyperplane.flow.interface import Interface, Service
+from hyperplane.flow.key import SUFFIX_BYTES, Direction, parts_of, tuple_of
+from hyperplane.snapshot import Target
+from hyperplane.wire.packet import ACK, RST, SYN, TCP
+from hyperplane.wire.reply import reset_packet
+from hyperplane.wire.tcp_options import AUTHENTICATION, MD5_SIGNATURE, option_kinds
+
+_SIGNED = frozenset({MD5_SIGNATURE, AUTHENTICATION})
+_SEQUENCE_BYTES = 4
+
+
+def admit(plane: Plane, passage: Passage) -> Verdict | None:
+    """Make a flow for a first packet, or say why not. Packets that have a flow pass."""
+    if passage.entry is not None:
+        return None
+    if passage.error is not None:
+        return DROPS[DropReason.NO_FLOW]
+    if passage.direction is Direction.REPLY:
+        return _answer_target(plane, passage)
+    return _refuse(plane, passage) or _make_flow(plane, passage)
+
+
+def _answer_target(plane: Plane, passage: Passage) -> Verdict:
+    """No flow, from the provider's side. Only a registered target is told that its flow has gone."""
+    packet = passage.packet
+    if packet.protocol != TCP:
+        return DROPS[DropReason.NO_FLOW]
+    if packet.flags & SYN and not packet.flags & ACK:
+        return DROPS[DropReason.SYN_FROM_TARGET]
+    source, destination, source_port, _ = parts_of(packet.tuple_bytes)
+    interface = passage.interface
+    registered = (packet.protocol, source, source_port) in interface.target_addresses
+    if not registered or destination != interface.address:
+        return DROPS[DropReason.NO_FLOW]
+    return plane.reply(DropReason.NO_FLOW, reset_packet(packet), interface, passage.now)
+
+
+def _refuse(plane: Plane, passage: Passage) -> Verdict | None:
+    """Why this packet may not start a flow; None if it may."""
+    packet, interface = passage.packet, passage.interface
+    source, destination, _, port = parts_of(packet.tuple_bytes)
+    if destination != interface.address:
+        return DROPS[DropReason.NOT_OUR_ADDRESS]
+    if source == destination or not interface.in_vpc(source):
+        return DROPS[DropReason.FOREIGN_SOURCE]
+    if not interface.available or interface.load_balancer is None:
+        return DROPS[DropReason.NOT_AVAILABLE]
+    if not interface.permits(packet.protocol, port, source):
+        return DROPS[DropReason.SECURITY_GROUP]
+    if (packet.protocol, port) not in interface.services:
+        return DROPS[DropReason.NO_LISTENER]
+    if packet.protocol == TCP:
+        return _refuse_segment(plane, passage)
+    return None
+
+
+def _refuse_segment(plane: Plane, passage: Passage) -> Verdict | None:
+    """A TCP flow starts with a plain SYN, and one that can be translated."""
+    packet = passage.packet
+    if packet.flags & (SYN | ACK | RST) != SYN:
+        return plane.reply(DropReason.NO_FLOW, reset_packet(packet), passage.interface, passage.now)
+    if _SIGNED & option_kinds(packet.buffer, packet.transport + 20, packet.payload):
+        reset = reset_packet(packet)
+        return plane.reply(DropReason.SIGNED_SEGMENT, reset, passage.interface, passage.now)
+    return None
+
+
+def _make_flow(plane: Plane, passage: Passage) -> Verdict | None:
+    """Choose target and port, remember the flow and tell the peers."""
+    interface = passage.interface
+    balancer = interface.load_balancer
+    assert balancer is not None
+    packet = passage.packet
+    service = interface.services[packet.protocol, int.from_bytes(packet.tuple_bytes[-2:], "big")]
+    refused = _no_room(plane, interface, passage.now)
+    if refused is not None:
+        return _reject(plane, refused)
+    target = _choose(plane, service, passage)
+    if target is None:
+        return DROPS[DropReason.NO_TARGET]
+    pool = plane.pools.pool(balancer, target.address, target.port, packet.protocol)
+    port = None if pool is None else plane.pools.allocate(pool)
+    if port is None:
+        plane.counters.add(Count.PORT_ALLOCATION_ERRORS)
+        return _reject(plane, DropReason.PORT_ALLOCATION)
+    translated = tuple_of(balancer.address, target.address, port, target.port) + balancer.suffixes[packet.protocol]
+    standing = plane.table.translated.get(translated)
+    if standing is not None:
+        plane.replication.forget(standing, passage.now)  # a replica of a flow that ended where its port was taken
+    entry = FlowEntry(passage.key, translated, interface, balancer, service, passage.now)
+    entry.pool = pool
+    plane.table.insert(entry)
+    plane.replication.tell(entry)
+    plane.counters.add(Count.FLOWS_NEW)
+    passage.entry = entry
+    return None
+
+
+def _no_room(plane: Plane, interface: Interface, now: float) -> DropReason | None:
+    """Which bound a new flow would break. A full half-open list makes room by its oldest (never an established one)."""
+    if not plane.replication.has_room():
+        return DropReason.FLOW_TABLE_FULL
+    if interface.flow_count >= plane.flows_per_endpoint_max:
+        return DropReason.ENDPOINT_FLOWS_FULL
+    if len(interface.half_open) >= plane.half_open_per_endpoint_max:
+        oldest = plane.table.original[next(iter(interface.half_open))]
+        plane.replication.forget(oldest, now)
+        plane.counters.add(Count.HALF_OPEN_EVICTED)
+    return None
+
+
+def _reject(plane: Plane, reason: DropReason) -> Drop:
+    plane.counters.add(Count.REJECTED_FLOWS)
+    return DROPS[reason]
+
+
+def _choose(plane: Plane, service: Service, passage: Passage) -> Target | None:
+    """AWS's flow hash: protocol and tuple, for TCP with the sequence number; with stickiness the client alone."""
+    if service.targets is None:
+        return None
+    packet = passage.packet
+    flow = passage.key + packet.sequence.to_bytes(_SEQUENCE_BYTES, "big")
+    client = passage.key[-SUFFIX_BYTES:] + parts_of(packet.tuple_bytes)[0]
+    return service.targets.pick_for(plane.hasher, flow, client)
+
+
+Stage = Callable[[Plane, Passage], Verdict | None]

@@ -1,0 +1,49 @@
+"""One packet on its way through the stages: what is known of it so far.
+
+A node has one passage and uses it for every packet; a stage fills in what the later ones need.
+"""
+
+from hyperplane.flow.entry import FlowEntry
+from hyperplane.flow.interface import Interface
+from hyperplane.flow.key import Direction
+from hyperplane.wire.icmp import IcmpError, QuotedPacket
+from hyperplane.wire.packet import ChecksumState, Packet
+
+
+class Passage:
+    """The packet, then what each stage found: its interface, direction and key, its flow."""
+
+    __slots__ = (
+        "buffer",
+        "checksum_state",
+        "direction",
+        "entry",
+        "error",
+        "interface",
+        "interface_number",
+        "key",
+        "length",
+        "now",
+        "packet",
+        "quoted",
+        "start",
+    )
+
+    buffer: bytearray
+    start: int
+    length: int
+    checksum_state: ChecksumState
+    interface_number: int
+    now: float
+    interface: Interface
+    direction: Direction
+    key: bytes
+    """In the orientation of the original direction, also for replies."""
+    entry: FlowEntry | None
+    error: IcmpError | None
+    """Set when the packet is an ICMP error about a packet of a flow ..."""
+    quoted: QuotedPacket | None
+    """... and this is that packet."""
+
+    def __init__(self) -> None:
+        self.packet = Packet()

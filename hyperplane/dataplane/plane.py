@@ -1,0 +1,63 @@
+"""What the stages work on: the flow table and its replicas, the ENIs, the pools, the counters."""
+
+from hyperplane.balance.flow_hash import FlowHasher
+from hyperplane.dataplane.counters import Count, Counters
+from hyperplane.dataplane.limiter import TokenBucket
+from hyperplane.dataplane.verdict import DROPS, Accept, DropReason, Reply, Verdict
+from hyperplane.flow.interface import Interface, Timers
+from hyperplane.flow.ports import PortPools
+from hyperplane.flow.replication import Replication
+from hyperplane.flow.table import FlowTable
+from hyperplane.limits import (
+    CLOSING_TIMEOUT_S,
+    FLOWS_PER_ENDPOINT_MAX,
+    HALF_OPEN_PER_ENDPOINT_MAX,
+    HALF_OPEN_TIMEOUT_S,
+    ICMP_ERRORS_PER_S_MAX,
+    UDP_IDLE_TIMEOUT_S,
+)
+from hyperplane.nat.port_pool import Draws
+
+
+class Plane:
+    """The state of one node's packet plane."""
+
+    def __init__(self, node: int, node_count: int, pools: PortPools, hasher: FlowHasher, draws: Draws) -> None:
+        self.node = node
+        self.table = FlowTable()
+        self.interfaces: dict[int, Interface] = {}
+        self.timers = Timers(UDP_IDLE_TIMEOUT_S, HALF_OPEN_TIMEOUT_S, CLOSING_TIMEOUT_S)
+        self.pools = pools
+        self.counters = Counters()
+        self.replication: Replication
+        self.hasher = hasher
+        self.replies = TokenBucket(ICMP_ERRORS_PER_S_MAX, 0.0)
+        self.flows_per_endpoint_max = FLOWS_PER_ENDPOINT_MAX
+        self.half_open_per_endpoint_max = HALF_OPEN_PER_ENDPOINT_MAX
+        self._identification = draws.draw(1 << 16)
+        self._identification_step = node_count
+        self._accepts: dict[int, Accept] = {}
+
+    def count_loss(self, what: str) -> None:
+        """Something could not be remembered; `what` names its counter."""
+        self.counters.add(Count[what.upper()])
+
+    def accept(self, eni_number: int) -> Accept:
+        """The shared verdict "send on by this ENI"."""
+        verdict = self._accepts.get(eni_number)
+        if verdict is None:
+            verdict = self._accepts[eni_number] = Accept(eni_number)
+        return verdict
+
+    def reply(self, reason: DropReason, packet: bytes | None, interface: Interface, now: float) -> Verdict:
+        """Send `packet` back by `interface`, if there is one and the rate allows it; drop otherwise."""
+        if packet is None:
+            return DROPS[reason]
+        if not self.replies.take(now):
+            return DROPS[DropReason.RATE_LIMIT]
+        return Reply(reason, packet, interface.number)
+
+    def next_identification(self) -> int:
+        """An IPv4 identification that no other node of the zone gives out at the same time (RFC 6864)."""
+        self._identification = (self._identification + self._identification_step) & 0xFFFF
+        return self._identification

@@ -1,0 +1,214 @@
+"""The eight stages of a packet, in order. Start reading here.
+
+    parse -> classify -> find -> admit -> track -> inject -> rewrite -> count
+
+Each is a function (plane, passage) -> verdict or None. None means: on to the next. The first
+verdict ends the packet's way; `count` sees every verdict. No stage calls an earlier one.
+
+    parse      bytes become a Packet; what is malformed, fragmented or corrupt ends here
+    classify   which ENI, which direction, which key
+    find       the flow; what peers know is taken in before a packet is called unknown
+    admit      no flow: may this packet start one? target and port are chosen here
+    track      the flow's state and age move, and the peers are told before the packet leaves
+    inject     what is changed in the stream itself: options of a SYN
+    rewrite    addresses, ports, checksums, in place
+    count      every packet and every drop reason
+"""
+
+from hyperplane.dataplane.admission import Stage, admit
+from hyperplane.dataplane.counters import DROP_INDEX, Count
+from hyperplane.dataplane.passage import Passage
+from hyperplane.dataplane.plane import Plane
+from hyperplane.dataplane.tracking import track
+from hyperplane.dataplane.verdict import DROPS, MALFORMED, Accept, DropReason, Reply, Verdict
+from hyperplane.errors import WireError
+from hyperplane.flow.entry import FlowEntry
+from hyperplane.flow.interface import Interface
+from hyperplane.flow.key import SUFFIX_BYTES, Direction
+from hyperplane.nat.quote import translate_error
+from hyperplane.nat.rewrite import rewrite as rewrite_packet
+from hyperplane.wire.checksum import MODULUS, ones_sum, pseudo_sum
+from hyperplane.wire.icmp import IcmpError, packet_too_big, time_exceeded
+from hyperplane.wire.packet import ICMP, SYN, TCP, ChecksumState, Packet, flipped
+from hyperplane.wire.reply import error_packet
+from hyperplane.wire.tcp_options import FAST_OPEN, MULTIPATH, blank_options, clamp_mss, option_kinds
+
+_ORIGINAL, _REPLY = Direction.ORIGINAL, Direction.REPLY
+
+
+def parse(plane: Plane, passage: Passage) -> Verdict | None:
+    """Bytes to headers, checksum verified or finished (RFC 791, 9293, 768, 792)."""
+    try:
+        passage.packet.load(passage.buffer, passage.start, passage.length, passage.checksum_state)
+    except WireError as error:
+        return MALFORMED[error.malformation]
+    return None
+
+
+def classify(plane: Plane, passage: Passage) -> Verdict | None:
+    """Where the packet came in, which way it goes, and the key of its flow."""
+    interface = plane.interfaces.get(passage.interface_number)
+    packet = passage.packet
+    if interface is None:
+        return DROPS[DropReason.UNKNOWN_INTERFACE]
+    passage.interface = interface
+    if packet.ttl <= 1:
+        # The kernel would answer too, but about the packet as we have rewritten it (RFC 1812 section 5.3.1).
+        answer = error_packet(packet, time_exceeded(packet.data()), interface.address)
+        return plane.reply(DropReason.TIME_EXCEEDED, answer, interface, passage.now)
+    passage.direction = _ORIGINAL if interface.is_endpoint else _REPLY
+    if packet.protocol == ICMP:
+        return _classify_error(passage)
+    passage.error = None
+    if interface.is_endpoint:
+        passage.key = packet.tuple_bytes + interface.suffixes[packet.protocol]
+    else:
+        passage.key = flipped(packet.tuple_bytes) + interface.suffixes[packet.protocol]
+    return None
+
+
+def _classify_error(passage: Passage) -> Verdict | None:
+    """An ICMP error belongs to the flow of the packet that it quotes, seen from the other end."""
+    packet, interface = passage.packet, passage.interface
+    try:
+        message = packet.buffer[packet.transport : packet.end]
+        error = IcmpError.parse(message, addresses=packet.tuple_bytes[:-4])
+        quoted = error.quoted_packet()
+    except WireError as fault:
+        return MALFORMED[fault.malformation]
+    passage.error, passage.quoted = error, quoted
+    inner = quoted.tuple_bytes
+    passage.key = (flipped(inner) if interface.is_endpoint else inner) + interface.suffixes[quoted.protocol]
+    return None
+
+
+def find(plane: Plane, passage: Passage) -> Verdict | None:
+    """The flow of this key. Before a packet is called unknown, what the peers know is taken in."""
+    flows = plane.table.original if passage.direction is _ORIGINAL else plane.table.translated
+    entry = flows.get(passage.key)
+    if entry is None or passage.now - entry.seen_at > entry.timeout_s:
+        entry = _find_with_peers(plane, passage, flows)
+    passage.entry = entry
+    if entry is not None and not entry.endpoint.available:
+        return DROPS[DropReason.NOT_AVAILABLE]
+    return None
+
+
+def _find_with_peers(plane: Plane, passage: Passage, flows: dict[bytes, FlowEntry]) -> FlowEntry | None:
+    """The same after taking in all that the peers have told. A flow that has run out ends here."""
+    now = passage.now
+    plane.replication.settle(now)
+    entry = flows.get(passage.key)
+    if entry is not None and now - entry.seen_at > entry.timeout_s:
+        plane.replication.forget(entry, now)
+        plane.counters.add(Count.FLOWS_EXPIRED)
+        return None
+    return entry
+
+
+def inject(plane: Plane, passage: Passage) -> Verdict | None:
+    """Settle what a SYN offers: a segment size that fits, and nothing a translator cannot keep."""
+    packet = passage.packet
+    if not packet.flags & SYN or packet.protocol != TCP:
+        return None
+    entry = passage.entry
+    assert entry is not None
+    mtu = min(entry.endpoint.mtu, entry.balancer.mtu)
+    headers = 40 if packet.version == 4 else 60
+    first, last = packet.transport + 20, packet.payload
+    try:
+        kinds = option_kinds(packet.buffer, first, last)
+        delta = clamp_mss(packet.buffer, first, last, mtu - headers)  # RFC 6691; AWS clamps too
+        if FAST_OPEN in kinds or MULTIPATH in kinds:
+            # A fast open cookie is bound to the address the target sees, which all clients share (RFC 7413);
+            # a multipath join could reach another target (RFC 8684). Without the option both fall back.
+            delta += blank_options(packet.buffer, first, last, (FAST_OPEN, MULTIPATH))
+            plane.counters.add(Count.FAST_OPEN_STRIPPED if FAST_OPEN in kinds else Count.MULTIPATH_STRIPPED)
+    except WireError as fault:
+        return MALFORMED[fault.malformation]
+    packet.checksum = (packet.checksum - delta) % MODULUS
+    if packet.payload < packet.end:
+        _cut_payload(packet)
+    return None
+
+
+def _cut_payload(packet: Packet) -> None:
+    """Take the data off a SYN: the client sends it again after the handshake (RFC 9293 section 3.4)."""
+    cut = packet.end - packet.payload
+    packet.length -= cut
+    start = packet.start
+    if packet.version == 4:
+        packet.buffer[start + 2 : start + 4] = packet.length.to_bytes(2, "big")
+        packet.header_checksum = (packet.header_checksum + cut) % MODULUS
+    else:
+        packet.buffer[start + 4 : start + 6] = (packet.length - 40).to_bytes(2, "big")
+    segment = packet.buffer[packet.transport : packet.end]
+    segment[16:18] = bytes(2)
+    total = ones_sum(segment) + pseudo_sum(packet.tuple_bytes[:-4], TCP, len(segment))
+    packet.checksum = -total % MODULUS
+
+
+def rewrite(plane: Plane, passage: Passage) -> Verdict | None:
+    """Give the packet its other addresses and send it out by the other side's ENI."""
+    entry = passage.entry
+    assert entry is not None
+    if passage.error is not None:
+        return _rewrite_error(plane, passage, entry)
+    packet = passage.packet
+    original = passage.direction is _ORIGINAL
+    out = entry.balancer if original else entry.endpoint
+    if packet.length > out.mtu and packet.dont_fragment and packet.state is not ChecksumState.SEGMENTED:
+        return _too_big(plane, passage, out)
+    identification = 0 if packet.dont_fragment else plane.next_identification()
+    if original:
+        new_tuple = entry.translated_key[:-SUFFIX_BYTES]
+        rewrite_packet(packet, new_tuple, entry.addresses, entry.transport, identification)
+    else:
+        rewrite_packet(packet, entry.return_tuple, -entry.addresses, -entry.transport, identification)
+    return plane.accept(out.number)
+
+
+def _too_big(plane: Plane, passage: Passage, out: Interface) -> Verdict:
+    """The packet does not fit the way out and may not be cut (RFC 1191). AWS says nothing here; we do."""
+    packet, interface = passage.packet, passage.interface
+    answer = error_packet(packet, packet_too_big(packet.data(), out.mtu), interface.address)
+    return plane.reply(DropReason.TOO_BIG, answer, interface, passage.now)
+
+
+def _rewrite_error(plane: Plane, passage: Passage, entry: FlowEntry) -> Verdict:
+    """An error's source becomes the address that the receiver knows, and its quote the receiver's own packet."""
+    assert passage.error is not None and passage.quoted is not None
+    original = entry.original_key[:-SUFFIX_BYTES]
+    translated = entry.translated_key[:-SUFFIX_BYTES]
+    if passage.direction is _ORIGINAL:  # from the client's side: about a reply that the target sent
+        out, addresses, inner = entry.balancer, translated[:-4], flipped(translated)
+    else:
+        out, addresses, inner = entry.endpoint, flipped(original)[:-4], original
+    translate_error(passage.packet, passage.error, passage.quoted, addresses, inner)
+    plane.counters.add(Count.ICMP_TRANSLATED)
+    return plane.accept(out.number)
+
+
+def count(plane: Plane, passage: Passage, verdict: Verdict) -> None:
+    """Every verdict has a counter."""
+    values = plane.counters.values
+    if type(verdict) is Accept:
+        if passage.direction is _ORIGINAL:
+            values[Count.PACKETS_ORIGINAL] += 1
+            values[Count.BYTES_ORIGINAL] += passage.packet.length
+        else:
+            values[Count.PACKETS_REPLY] += 1
+            values[Count.BYTES_REPLY] += passage.packet.length
+        return
+    assert not isinstance(verdict, Accept)
+    values[Count.PACKETS_DROPPED] += 1
+    values[DROP_INDEX[verdict.reason]] += 1
+    if isinstance(verdict, Reply):
+        values[Count.REPLIES] += 1
+
+
+DECIDING: tuple[Stage, ...] = (parse, classify, find, admit, track, inject, rewrite)
+"""The stages that may end a packet's way."""
+
+STAGES = (*DECIDING, count)
+"""All eight, in order. A test pins this list."""

@@ -1,0 +1,110 @@
+"""The track stage: a flow's state and age move, and the peers are told before the packet leaves."""
+
+from hyperplane.dataplane.counters import Count
+from hyperplane.dataplane.passage import Passage
+from hyperplane.dataplane.plane import Plane
+from hyperplane.dataplane.verdict import DROPS, MALFORMED, DropReason, Verdict
+from hyperplane.errors import WireError
+from hyperplane.flow.entry import FlowEntry
+from hyperplane.flow.key import Direction
+from hyperplane.flow.tcp_state import INPUTS, NEXT_STATE, REFUSED, Input, State, plausible, window_max
+from hyperplane.wire.packet import RST, SYN, TCP
+from hyperplane.wire.tcp_options import find_window_scale
+
+_ORIGINAL = Direction.ORIGINAL
+_SCALE_UNKNOWN = 14
+
+
+def track(plane: Plane, passage: Passage) -> Verdict | None:
+    """Move the flow's state and age; refuse what a flow may not do."""
+    entry = passage.entry
+    assert entry is not None
+    packet = passage.packet
+    if passage.error is not None:
+        return _track_error(plane, passage, entry)
+    if packet.protocol != TCP:
+        _track_datagram(plane, passage, entry)
+        return None
+    original = passage.direction is _ORIGINAL
+    event = INPUTS[not original][packet.flags & 0x3F]
+    if event == REFUSED:
+        return DROPS[DropReason.SYN_FROM_TARGET]
+    if packet.flags & (RST | SYN):
+        refused = _track_unusual(plane, passage, entry, event)
+        if refused is not None:
+            return refused
+    if original:
+        entry.sequence_original = packet.sequence
+    else:
+        entry.sequence_reply = packet.sequence
+    seen_before = entry.seen_at
+    entry.seen_at = passage.now
+    state = entry.state
+    after = NEXT_STATE[state << 3 | event]
+    if after != state:
+        entry.enter(after)
+        plane.table.state_changed(entry)
+        plane.replication.tell(entry)
+    elif seen_before < plane.replication.refresh_before or packet.flags & SYN:
+        plane.replication.tell(entry)
+    return None
+
+
+def _track_unusual(plane: Plane, passage: Passage, entry: FlowEntry, event: int) -> Verdict | None:
+    """Segments with SYN or RST."""
+    packet = passage.packet
+    original = passage.direction is _ORIGINAL
+    if packet.flags & RST:
+        seen = entry.sequence_original if original else entry.sequence_reply
+        if seen >= 0 and not plausible(packet.sequence, seen, _window_of_receiver(entry, original)):
+            return DROPS[DropReason.RST_OUT_OF_WINDOW]
+        return None
+    if event == Input.ORIGINAL_SYN and entry.state in (State.CLOSED, State.RESET):
+        entry.reopen()
+        plane.table.state_changed(entry)
+        plane.counters.add(Count.FLOWS_REOPENED)
+    try:
+        scale = find_window_scale(packet.buffer, packet.transport + 20, packet.payload)
+    except WireError as fault:
+        return MALFORMED[fault.malformation]
+    if scale:
+        entry.scales |= scale << 4 if original else scale
+    return None
+
+
+def _window_of_receiver(entry: FlowEntry, original: bool) -> int:
+    """The largest window, in bytes, that whoever receives this direction's segments can have offered.
+
+    Before both ends' scales are known (another node may have seen them) the largest of all is taken.
+    """
+    scale = entry.scales & 0xF if original else entry.scales >> 4
+    return window_max(scale or _SCALE_UNKNOWN)
+
+
+def _track_datagram(plane: Plane, passage: Passage, entry: FlowEntry) -> None:
+    """UDP: only the client keeps a flow alive (RFC 4787 REQ-6), so a target cannot hold the door open."""
+    if passage.direction is _ORIGINAL:
+        seen_before = entry.seen_at
+        entry.seen_at = passage.now
+        if seen_before < plane.replication.refresh_before:
+            plane.replication.tell(entry)
+    elif entry.state == State.SYN_SENT:
+        entry.enter(State.SYN_RECEIVED)
+        plane.table.state_changed(entry)
+        plane.replication.tell(entry)
+
+
+def _track_error(plane: Plane, passage: Passage, entry: FlowEntry) -> Verdict | None:
+    """ICMP errors pass if they quote something that was really sent; they never move a flow (RFC 5508)."""
+    quoted = passage.quoted
+    assert quoted is not None
+    if quoted.sequence is not None:
+        about_original = passage.direction is not _ORIGINAL
+        seen = entry.sequence_original if about_original else entry.sequence_reply
+        if seen >= 0 and not plausible(quoted.sequence, seen, _window_of_receiver(entry, about_original)):
+            return DROPS[DropReason.ICMP_OUT_OF_WINDOW]
+    if not plane.replies.take(passage.now):
+        return DROPS[DropReason.RATE_LIMIT]
+    return None
+
+

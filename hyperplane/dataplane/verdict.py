@@ -1,0 +1,83 @@
+"""What the packet plane answers: send it on, drop it for a reason, or send something back.
+
+A drop is not an error. It is a value with a reason, and each reason has a counter of its own
+(`counters.py`), so that every packet that did not arrive can be explained.
+"""
+
+from enum import Enum
+from typing import NamedTuple
+
+from hyperplane.errors import Malformation
+
+
+class DropReason(Enum):
+    """Why a packet was not sent on."""
+
+    # the peer's bytes (see Malformation)
+    TRUNCATED = "truncated"
+    BAD_VERSION = "bad_version"
+    BAD_LENGTH = "bad_length"
+    BAD_CHECKSUM = "bad_checksum"
+    BAD_TCP_FLAGS = "bad_tcp_flags"
+    BAD_TCP_OPTIONS = "bad_tcp_options"
+    IP_OPTIONS = "ip_options"
+    FRAGMENT = "fragment"
+    UNSUPPORTED_PROTOCOL = "unsupported_protocol"
+    BAD_ICMP = "bad_icmp"
+    # where it came from and where it wants to go
+    UNKNOWN_INTERFACE = "unknown_interface"
+    FOREIGN_SOURCE = "foreign_source"
+    """Not an address of the VPC, or one that no host may have: spoofed, martian, or our own."""
+    NOT_OUR_ADDRESS = "not_our_address"
+    NOT_AVAILABLE = "not_available"
+    """The endpoint is not accepted, was rejected, or is gone."""
+    SECURITY_GROUP = "security_group"
+    NO_LISTENER = "no_listener"
+    NO_TARGET = "no_target"
+    # no such flow
+    NO_FLOW = "no_flow"
+    SYN_FROM_TARGET = "syn_from_target"
+    """The one-way property: a target never opens a connection."""
+    # what a flow may not do
+    RST_OUT_OF_WINDOW = "rst_out_of_window"
+    ICMP_OUT_OF_WINDOW = "icmp_out_of_window"
+    SIGNED_SEGMENT = "signed_segment"
+    """TCP MD5 or TCP-AO: the signature covers the addresses, so it cannot survive a translation."""
+    # no room
+    FLOW_TABLE_FULL = "flow_table_full"
+    ENDPOINT_FLOWS_FULL = "endpoint_flows_full"
+    PORT_ALLOCATION = "port_allocation"
+    RATE_LIMIT = "rate_limit"
+    # answered instead
+    FLOW_EXPIRED = "flow_expired"
+    TIME_EXCEEDED = "time_exceeded"
+    TOO_BIG = "too_big"
+    # the node's shell
+    REPLAYED_TWICE = "replayed_twice"
+    """The packet was in a node's hands twice when the node died."""
+
+
+class Accept(NamedTuple):
+    """Send the packet on, as it now stands in the buffer, by the ENI with this number."""
+
+    eni_number: int
+
+
+class Drop(NamedTuple):
+    """Let the packet disappear."""
+
+    reason: DropReason
+
+
+class Reply(NamedTuple):
+    """Let the packet disappear and send `packet` back, by the ENI with this number."""
+
+    reason: DropReason
+    packet: bytes
+    eni_number: int
+
+
+Verdict = Accept | Drop | Reply
+
+DROPS: dict[DropReason, Drop] = {reason: Drop(reason) for reason in DropReason}
+MALFORMED: dict[Malformation, Drop] = {fault: DROPS[DropReason(fault.value)] for fault in Malformation}
