@@ -171,6 +171,20 @@ def test_the_project_is_what_was_read() -> None:
     assert {"hyperplane/errors.py", "hyperplane/limits.py", "hyperplane/snapshot.py"} <= paths
 
 
+def test_what_tools_leave_behind_is_not_read(tmp_path: Path) -> None:
+    generated = [
+        ".git/a",
+        ".venv/lib/a.py",
+        ".hypothesis/a",
+        "netns/__pycache__/a",
+        "hyperplane.egg-info/a",
+        "build/a.py",
+    ]
+    write_tree(tmp_path, dict.fromkeys([*generated, ".ci/run", ".gitignore", "netns/a.py"], "a\n"))
+    (tmp_path / "capture").write_bytes(b"\0\1")
+    assert {source.path for source in read_sources(tmp_path)} == {".ci/run", ".gitignore", "netns/a.py"}
+
+
 def test_the_stages_are_pinned() -> None:
     if (ROOT / "hyperplane/dataplane/stages.py").exists():
         stages = importlib.import_module("hyperplane.dataplane.stages").STAGES

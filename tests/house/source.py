@@ -1,13 +1,15 @@
 """What the rules look at: files read once, with their syntax tree, and an offence that names file and line."""
 
 import ast
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 CODE_ROOMS = ("hyperplane", "netns", "tests", "scripts")
-NOT_OURS = {".git", ".venv", ".vagrant", "__pycache__", "build", "dist", "LICENSE"}
+HIDDEN_BUT_OURS = {".ci", ".github"}
+NOT_OURS = {"__pycache__", "build", "dist", "venv"}
 
 
 @dataclass(frozen=True)
@@ -53,16 +55,21 @@ Sources = list[SourceFile]
 Rule = Callable[[Sources], Iterator[Offence]]
 
 
+def _is_ours(folder: str) -> bool:
+    hidden = folder.startswith(".") and folder not in HIDDEN_BUT_OURS
+    return not hidden and folder not in NOT_OURS and not folder.endswith(".egg-info")
+
+
 def read_sources(root: Path) -> Sources:
-    """All text files under `root` that are ours: not git's, not generated, not a binary vector."""
+    """All text files under `root` that are ours: not git's, not generated, not a binary vector, not the licence."""
     found = []
-    for path in sorted(root.rglob("*")):
-        parts = path.relative_to(root).parts
-        if not path.is_file() or any(p in NOT_OURS or p.endswith((".egg-info", "_cache")) for p in parts):
-            continue
-        content = path.read_bytes()
-        if b"\0" not in content:
-            found.append(SourceFile("/".join(parts), content.decode("utf-8", errors="replace")))
+    for folder, inner_folders, names in os.walk(root):
+        inner_folders[:] = sorted(filter(_is_ours, inner_folders))
+        for name in sorted(set(names) - {"LICENSE"}):
+            path = Path(folder, name)
+            content = path.read_bytes()
+            if b"\0" not in content:
+                found.append(SourceFile(path.relative_to(root).as_posix(), content.decode("utf-8", errors="replace")))
     return found
 
 
