@@ -3,8 +3,8 @@
 import json
 import shutil
 import signal
+import socket
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -28,6 +28,8 @@ from benchmark.udp import UdpCost, UdpRate
 
 MEASUREMENT_NAMES = ("content", "bulk_1", "bulk_8", "keep_alive", "connections", "udp_rate", "cpu", "latency")
 STUDY_NAMES = ()
+RUNTIME = Path("/run/hp-bench")
+"""Configuration, logs and files of the run; gone at its end."""
 EXIT_DONE, EXIT_FAILED = 0, 1
 
 
@@ -42,16 +44,24 @@ class Run:
     def execute(self) -> None:
         require_tools(list(PACKAGES))
         with ExitStack() as stack:
-            directory = Path(tempfile.mkdtemp(prefix="hp-bench-"))
-            stack.callback(shutil.rmtree, directory, ignore_errors=True)
+            stack.enter_context(_only_one())
+            stack.callback(shutil.rmtree, RUNTIME, ignore_errors=True)
             stack.callback(remove_ground)
-            progress("building namespaces")
-            build_ground()
-            servers = Servers(directory)
-            stack.callback(servers.stop)
-            servers.start()
-            self._describe()
-            self._compare(stack, servers, directory)
+            try:
+                self._measure(stack, RUNTIME)
+            finally:
+                _finish_cleaning()
+
+    def _measure(self, stack: ExitStack, directory: Path) -> None:
+        progress("building namespaces")
+        build_ground()
+        shutil.rmtree(directory, ignore_errors=True)  # of an earlier run that was killed
+        directory.mkdir()
+        servers = Servers(directory)
+        stack.callback(servers.stop)
+        servers.start()
+        self._describe()
+        self._compare(stack, servers, directory)
 
     def _describe(self) -> None:
         machine = describe_machine()
@@ -65,8 +75,10 @@ class Run:
             contender.start()
         measurements = [one for one in _measurements(servers) if self._options.wants(one.name, MEASUREMENT_NAMES)]
         rounds = Rounds(contenders, measurements, self._options)
-        rounds.run()
-        self._print_comparison(rounds)
+        try:
+            rounds.run()
+        finally:  # what was found before an interruption is still worth reading
+            self._print_comparison(rounds)
 
     def _print_comparison(self, rounds: Rounds) -> None:
         lines = [*comparison_lines(rounds.samples), *latency_lines(rounds.samples), *warning_lines(rounds.refused)]
@@ -94,13 +106,31 @@ def _measurements(servers: Servers) -> Sequence[Measurement]:
     return (*tcp_measurements(servers), UdpRate(servers), UdpCost(servers))
 
 
+def _only_one() -> socket.socket:
+    """A name that only one process of the machine can hold, and that goes with it. Errors: BenchmarkError."""
+    guard = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        guard.bind("\0hp-bench")
+    except OSError as error:
+        guard.close()
+        raise BenchmarkError("another benchmark runs on this machine") from error
+    return guard
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _finish_cleaning() -> None:
+    """From here on an impatient second Ctrl-C must not leave half of the ground behind."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def main(arguments: list[str]) -> int:
     options = parse_options(arguments, MEASUREMENT_NAMES, STUDY_NAMES)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     run = Run(options)
     try:
         run.execute()
@@ -110,8 +140,9 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("bench: stopped; everything was cleaned up", file=sys.stderr)
         return 128 + signal.SIGINT
-    if options.json_path is not None:
-        options.json_path.write_text(json.dumps(run.report, indent=2) + "\n")
+    finally:
+        if options.json_path is not None:
+            options.json_path.write_text(json.dumps(run.report, indent=2) + "\n")
     return EXIT_FAILED if run.failed else EXIT_DONE
 
 
