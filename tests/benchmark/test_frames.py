@@ -2,9 +2,10 @@
 
 from ipaddress import IPv4Address
 
-from benchmark.frames import FRAME_BYTES, SOURCE_PORTS, Stream, frames
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
+
+from benchmark.frames import FRAME_BYTES, SOURCE_PORTS, Stream, frames
 
 CLIENT_MAC = bytes.fromhex("020000000001")
 MIDDLE_MAC = bytes.fromhex("020000000002")
