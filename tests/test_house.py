@@ -33,6 +33,7 @@ RULES: list[Rule] = [
     words.modules_have_a_noun,
     words.nothing_is_left_for_later,
     words.the_text_speaks_to_a_stranger,
+    words.the_ground_speaks_no_aws,
     words.cited_pages_exist,
     words.names_come_from_the_glossary,
 ]
@@ -96,6 +97,7 @@ BREACHES: list[tuple[Rule, str, str, int]] = [
     (words.the_text_speaks_to_a_stranger, "Makefile", "# a subagent wrote this\n", 1),
     (words.the_text_speaks_to_a_stranger, "tests/test_a.py", "# as issue 2 demands\n", 1),
     (words.the_text_speaks_to_a_stranger, "scripts/lab", "/root/.pyenv/bin/python\n", 1),
+    (words.the_ground_speaks_no_aws, "netns/a.py", "a = 1\n# one VPC\n", 2),
     (words.cited_pages_exist, "netns/a.py", '"""As DESIGN.md says."""\n', 1),
     (words.names_come_from_the_glossary, "hyperplane/io/a.py", "def f(backend):\n    pass\n", 1),
     (words.names_come_from_the_glossary, "hyperplane/io/a.py", "\nupstream_count = 1\n", 2),
@@ -123,7 +125,7 @@ BLAMELESS = {
     "hyperplane/io/nfqueue.py": '"""N."""\nimport netfilterqueue\nasyncio.sleep(1)\nnow = time.monotonic()\n',
     "hyperplane/io/supervisor.py": '"""S."""\ntry:\n    f()\nexcept Exception:\n    raise\n',
     "hyperplane/cli/__init__.py": '"""C."""\nimport scapy.all\nimport typer\nfrom hyperplane.dataplane import engine\n',
-    "netns/__init__.py": '"""G."""\nimport socket\nimport pyroute2\nimport yaml\n\n\nclass _Inner:\n    a = 1\n',
+    "netns/__init__.py": '"""G."""\nimport socket\nimport pyroute2\nimport yaml\n\n\nclass _Inner:\n    session = 1\n',
     "tests/flow/test_a.py": "import time\nimport scapy.all\nimport hyperplane.cli\nsession = 1\ntime.sleep(0)\n",
 }
 

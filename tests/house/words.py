@@ -25,6 +25,9 @@ FOREIGN = re.compile(
 )
 """Traces of how and where the text was written, which no reader can look up."""
 
+AWS = re.compile(r"\b(aws|vpc|eni|nlb|privatelink|endpoint|consumer|provider|availability zone)s?\b", re.IGNORECASE)
+"""Words that the ground may not know: it could carry any other network."""
+
 PAGES = re.compile(r"\b(DESIGN|style|reliability|performance|ecosystem|aws-behaviour)\.md\b|\barticle\.txt\b")
 """Pages that may be cited only where the project holds them."""
 
@@ -56,6 +59,12 @@ def the_text_speaks_to_a_stranger(sources: Sources) -> Iterator[Offence]:
         yield Offence(source.path, line, f"'{word}' means nothing outside this workplace")
 
 
+def the_ground_speaks_no_aws(sources: Sources) -> Iterator[Offence]:
+    ground = [source for source in sources if source.is_python and source.path.startswith("netns/")]
+    for source, line, word in _matches(ground, AWS):
+        yield Offence(source.path, line, f"'{word}': netns knows namespaces and wires only")
+
+
 def cited_pages_exist(sources: Sources) -> Iterator[Offence]:
     names = {source.path.rpartition("/")[2] for source in sources}
     for source, line, page in _matches(sources, PAGES):
@@ -77,8 +86,9 @@ def _bound_names(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 
 def names_come_from_the_glossary(sources: Sources) -> Iterator[Offence]:
+    """In hyperplane/ only: the ground below has netlink sessions and Ethernet frames, and means them."""
     for source in sources:
-        if not source.is_product:
+        if not (source.is_product and source.path.startswith("hyperplane/")):
             continue
         for name, line in _bound_names(source.tree):
             words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
