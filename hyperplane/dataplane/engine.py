@@ -182,6 +182,6 @@ class Dataplane:
                 plane.table.schedule(entry)
         plane.pools.resting.free(now, EXPIRED_PER_TICK_MAX)
         if now >= self._sweep_at:
-            self._sweep_at = now + PORT_SWEEP_INTERVAL_S, PORTS_SWEPT_PER_TICK_MAX
+            self._sweep_at = now + PORT_SWEEP_INTERVAL_S
             swept = plane.pools.sweep(plane.table.translated.__contains__, now, PORTS_SWEPT_PER_TICK_MAX)
             plane.counters.add(Count.PORTS_SWEPT, swept)
