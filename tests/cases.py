@@ -45,7 +45,7 @@ class Sum(Enum):
 
     RIGHT = "right"
     WRONG = "wrong"
-    """The right one with its lowest bit turned over."""
+    """Never the right one, and never 0, which would mean "none" to UDP."""
     UNFINISHED = "unfinished"
     """The sum of the pseudo-header alone, as the kernel leaves it for a network card to finish."""
     ABSENT = "absent"
@@ -107,7 +107,7 @@ def _field(state: Sum, summed: bytes, pseudo: bytes) -> int:
         case Sum.RIGHT:
             return right
         case Sum.WRONG:
-            return right ^ 1
+            return right ^ 1 or 2
         case Sum.UNFINISHED:
             return internet_sum(pseudo)
         case Sum.ABSENT:
