@@ -22,12 +22,13 @@ from benchmark.options import Options, parse_options
 from benchmark.processes import PACKAGES, require_tools
 from benchmark.rounds import Rounds, progress
 from benchmark.servers import Servers
+from benchmark.studies import FlowTable, Study, study_lines
 from benchmark.summary import added_latency, rows
 from benchmark.table import comparison_lines, latency_lines, warning_lines
 from benchmark.udp import UdpCost, UdpRate
 
 MEASUREMENT_NAMES = ("content", "bulk_1", "bulk_8", "keep_alive", "connections", "udp_rate", "cpu", "latency")
-STUDY_NAMES = ()
+STUDY_NAMES = ("flow_table",)
 RUNTIME = Path("/run/hp-bench")
 """Configuration, logs and files of the run; gone at its end."""
 EXIT_DONE, EXIT_FAILED = 0, 1
@@ -61,7 +62,13 @@ class Run:
         stack.callback(servers.stop)
         servers.start()
         self._describe()
-        self._compare(stack, servers, directory)
+        if self._compares():
+            self._compare(stack, servers, directory)
+        self._study()
+
+    def _compares(self) -> bool:
+        """Naming nothing but studies leaves the comparison out."""
+        return not self._options.only or any(name not in STUDY_NAMES for name in self._options.only)
 
     def _describe(self) -> None:
         machine = describe_machine()
@@ -79,6 +86,17 @@ class Run:
             rounds.run()
         finally:  # what was found before an interruption is still worth reading
             self._print_comparison(rounds)
+
+    def _study(self) -> None:
+        if self._options.only and not any(name in STUDY_NAMES for name in self._options.only):
+            return
+        studies: list[Study] = [FlowTable(self._options)]
+        results = {}
+        for study in studies:
+            if self._options.wants(study.name, STUDY_NAMES):
+                results[study.name] = study.run()
+                print("\n".join(study_lines(results[study.name])), flush=True)
+        self.report["studies"] = {name: asdict(result) for name, result in results.items()}
 
     def _print_comparison(self, rounds: Rounds) -> None:
         lines = [*comparison_lines(rounds.samples), *latency_lines(rounds.samples), *warning_lines(rounds.refused)]

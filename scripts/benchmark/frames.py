@@ -61,7 +61,7 @@ def _udp(source: bytes, destination: bytes, source_port: int, port: int) -> byte
     return UDP.pack(source_port, port, length_bytes, total or 0xFFFF)
 
 
-def checksum(data: bytes) -> int:
+def checksum(data: bytes | bytearray) -> int:
     """RFC 1071, for data of even length."""
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:

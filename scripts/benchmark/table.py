@@ -39,7 +39,12 @@ def _ratio(ratio: Spread | None) -> str:
 def _goal(row: Row) -> str:
     if row.goal is None:
         return ""
-    return f">= {row.goal} {'not measured' if row.reached is None else 'reached' if row.reached else 'NOT REACHED'}"
+    return goal_text(">=", row.goal, row.reached)
+
+
+def goal_text(relation: str, goal: float, reached: bool | None) -> str:
+    """A promise and what became of it."""
+    return f"{relation} {goal:g} {'not measured' if reached is None else 'reached' if reached else 'NOT REACHED'}"
 
 
 def latency_lines(samples: Sequence[Sample]) -> list[str]:

@@ -1,0 +1,199 @@
+"""The flow table without the network: `python -m benchmark.flow_table FLOWS`, one process, one JSON object.
+
+A node's packet engine is fed with whole handshakes until it holds FLOWS established flows, then with data
+segments of flows drawn at random, both ways. Only the engine's own time is counted, not the building of packets.
+Memory is the growth of this process's proportional set size (PSS), journal included: what one node needs for
+a flow that it has set up itself. A second engine then learns all of them from the first one's journal.
+
+Not counted here: the queue, the system calls, the wake-ups. Those are in the live figures.
+"""
+
+import gc
+import json
+import mmap
+import random
+import sys
+import time
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from benchmark.configuration import ENDPOINT_NUMBER_FIRST, LOAD_BALANCER_NUMBER, ZONE, make_snapshot
+from benchmark.failure import BenchmarkError
+from benchmark.layout import HTTP
+from benchmark.segments import ACK, DATA, HEADERS_BYTES, SYN, SYN_ACK, flipped, write_segment
+from hyperplane.dataplane.engine import Dataplane, NodeIdentity
+from hyperplane.dataplane.verdict import Accept
+from hyperplane.flow.journal import JournalReader, JournalWriter, format_journal, journal_bytes
+from hyperplane.limits import FLOWS_PER_NODE_MAX, JOURNAL_RING_ENTRIES, SNAT_PORTS_PER_TARGET
+from hyperplane.wire.packet import ChecksumState
+
+ENDPOINTS = ("10.80.0.1", "10.80.0.2", "10.80.0.3", "10.80.0.4")
+"""Four, because one endpoint may hold no more than half a million flows."""
+CLIENT_FIRST = IPv4Address("10.81.0.1")
+CLIENT_PORT_FIRST = 1024
+CLIENT_PORTS = 60_000
+BATCH = 500
+TUPLE_BYTES = 12
+PAYLOAD_BYTES = 64
+PACKETS = 100_000
+"""Data segments whose cost is measured."""
+
+
+class Claims:
+    """Port claims of one pool in this process's memory: there is one node, so a plain store is atomic."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray(SNAT_PORTS_PER_TARGET)
+
+    def claim(self, index: int) -> bool:
+        free = not self._bytes[index]
+        self._bytes[index] = 1
+        return free
+
+    def release(self, index: int) -> None:
+        self._bytes[index] = 0
+
+    def taken(self) -> bytes:
+        return bytes(self._bytes)
+
+    def is_mine(self, index: int) -> bool:
+        return bool(self._bytes[index])
+
+    def owned(self) -> Iterator[int]:
+        return (index for index, owner in enumerate(self._bytes) if owner)
+
+
+class Node:
+    """One engine with a journal in shared memory."""
+
+    def __init__(self, index: int) -> None:
+        self.memory = mmap.mmap(-1, journal_bytes(FLOWS_PER_NODE_MAX, JOURNAL_RING_ENTRIES))
+        format_journal(memoryview(self.memory), FLOWS_PER_NODE_MAX, JOURNAL_RING_ENTRIES)
+        writer = JournalWriter(memoryview(self.memory))
+        self.engine = Dataplane(NodeIdentity(ZONE, index, 2), writer, lambda _: Claims(), bytes(64), bytes(16))
+        snapshot = make_snapshot(ENDPOINTS, "10.82.0.1", "10.0.0.0/8", "10.0.0.0/8", 2)
+        self.engine.load_snapshot(snapshot, time.monotonic())
+
+
+class Feed:
+    """Feeds one engine and remembers how each flow looks to the target."""
+
+    def __init__(self, engine: Dataplane, flow_count: int) -> None:
+        self._engine = engine
+        self._buffers = [bytearray(HEADERS_BYTES + PAYLOAD_BYTES) for _ in range(BATCH)]
+        self._lengths = [0] * BATCH
+        self._numbers = [0] * BATCH
+        self._translated = bytearray(b"\xff" * (TUPLE_BYTES * flow_count))  # touched now, so not counted as growth
+        self._flow_count = flow_count
+        self.engine_s = 0.0
+
+    def set_up(self) -> None:
+        """All flows, whole handshakes. Adds the engine's time to `engine_s`."""
+        for first in range(0, self._flow_count, BATCH):
+            flows = range(first, min(first + BATCH, self._flow_count))
+            for place, flow in enumerate(flows):
+                self._put(place, _original(flow), _number(flow), SYN, 0)
+            self._run(len(flows))
+            for place, flow in enumerate(flows):
+                self._translated[flow * TUPLE_BYTES : (flow + 1) * TUPLE_BYTES] = self._buffers[place][12:24]
+                self._put(place, flipped(self._tuple(flow)), LOAD_BALANCER_NUMBER, SYN_ACK, 0)
+            self._run(len(flows))
+            for place, flow in enumerate(flows):
+                self._put(place, _original(flow), _number(flow), ACK, 0)
+            self._run(len(flows))
+
+    def forward(self, packet_count: int) -> None:
+        """Data segments of random flows, either way. Adds the engine's time to `engine_s`."""
+        draw = random.Random(1)
+        for _ in range(0, packet_count, BATCH):
+            for place in range(BATCH):
+                flow = draw.randrange(self._flow_count)
+                if draw.random() < 0.5:
+                    self._put(place, _original(flow), _number(flow), DATA, PAYLOAD_BYTES)
+                else:
+                    self._put(place, flipped(self._tuple(flow)), LOAD_BALANCER_NUMBER, DATA, PAYLOAD_BYTES)
+            self._run(BATCH)
+
+    def _tuple(self, flow: int) -> bytes:
+        return bytes(self._translated[flow * TUPLE_BYTES : (flow + 1) * TUPLE_BYTES])
+
+    def _put(self, place: int, tuple_bytes: bytes, number: int, flags: int, payload_bytes: int) -> None:
+        self._lengths[place] = write_segment(self._buffers[place], tuple_bytes, flags, payload_bytes)
+        self._numbers[place] = number
+
+    def _run(self, count: int) -> None:
+        receive, finished = self._engine.receive_packet, ChecksumState.FINISHED
+        verdicts = []
+        now = time.monotonic()
+        began = time.perf_counter()
+        for buffer, length, number in zip(self._buffers[:count], self._lengths, self._numbers, strict=False):
+            verdicts.append(receive(buffer, 0, length, finished, number, now))
+        self.engine_s += time.perf_counter() - began
+        refused = [verdict for verdict in verdicts if not isinstance(verdict, Accept)]
+        if refused:
+            raise BenchmarkError(f"the engine refused {len(refused)} of {count} packets: {refused[0]}")
+
+
+def _original(flow: int) -> bytes:
+    """Client to endpoint. Flows take the endpoints in turn, then ports, then client addresses."""
+    endpoint, rest = flow % len(ENDPOINTS), flow // len(ENDPOINTS)
+    client = CLIENT_FIRST + rest // CLIENT_PORTS
+    port = CLIENT_PORT_FIRST + rest % CLIENT_PORTS
+    return (
+        client.packed + IPv4Address(ENDPOINTS[endpoint]).packed + port.to_bytes(2, "big") + HTTP.port.to_bytes(2, "big")
+    )
+
+
+def _number(flow: int) -> int:
+    return ENDPOINT_NUMBER_FIRST + flow % len(ENDPOINTS)
+
+
+def pss_bytes() -> int:
+    """Proportional set size of this process (proc(5), smaps_rollup)."""
+    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    raise BenchmarkError("this kernel has no smaps_rollup")
+
+
+def measure(flow_count: int) -> dict[str, float]:
+    node = Node(0)
+    feed = Feed(node.engine, flow_count)
+    gc.collect()
+    empty = pss_bytes()
+    feed.set_up()
+    set_up_s, feed.engine_s = feed.engine_s, 0.0
+    gc.collect()
+    full = pss_bytes()
+    feed.forward(BATCH)  # warm the code, not the flows
+    feed.engine_s = 0.0
+    feed.forward(PACKETS)
+    found = {
+        "flows": float(flow_count),
+        "set_up_per_s": flow_count / set_up_s,
+        "packet_us": feed.engine_s / PACKETS * 1e6,
+        "bytes_per_flow": (full - empty) / flow_count,
+    }
+    return found | _measure_replica(node, flow_count)
+
+
+def _measure_replica(node: Node, flow_count: int) -> dict[str, float]:
+    """What a peer needs to learn all flows from the journal, and to hold them."""
+    peer = Node(1)
+    gc.collect()
+    empty = pss_bytes()
+    peer.engine.set_peers({"node-0": JournalReader(memoryview(node.memory))})
+    began = time.perf_counter()
+    while peer.engine.receive_deltas(time.monotonic()):
+        pass
+    taken_s = time.perf_counter() - began
+    held = len(peer.engine.plane.table)
+    if held != flow_count:
+        raise BenchmarkError(f"the peer learned {held} of {flow_count} flows")
+    gc.collect()
+    return {"replica_per_s": flow_count / taken_s, "replica_bytes_per_flow": (pss_bytes() - empty) / flow_count}
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(int(sys.argv[1]))))
