@@ -58,6 +58,7 @@ OTHER_EXPERIMENT = option(254, b"\xe2\xd4\xc3\xd9")
 BROKEN = [
     ("length 0", option(2, b"\x05\xb4", length=0)),
     ("length 1", option(2, b"\x05\xb4", length=1)),
+    ("length 1 before what could be NOPs", option(77, length=1) + NOP * 2),
     ("unknown kind of length 0", option(77, b"ab", length=0)),
     ("runs over the end by one", option(2, b"\x05\xb4", length=5)),
     ("runs over the end by far", option(8, bytes(2), length=255)),

@@ -69,3 +69,13 @@ def test_refusals(description: str, data: bytes, addresses: bytes | None, malfor
 
 def test_without_addresses_the_sum_is_not_looked_at() -> None:
     assert UdpHeader.parse(udp(CLIENT, TARGET, b"x", checksum=Sum.WRONG), 20).length == 9
+
+
+def test_over_ipv6_a_zero_is_no_checksum_even_where_it_would_be_the_right_one() -> None:
+    """RFC 8200 section 8.1. The words sum to ffff with either zero in the field; only ffff may be sent."""
+    payload = UdpHeader(1, 2, 10).emit(ADDRESSES_6, b"\0\0")[6:8]
+    data = UdpHeader(1, 2, 10).emit(ADDRESSES_6, payload)
+    assert UdpHeader.parse(data, addresses=ADDRESSES_6).checksummed
+    with pytest.raises(WireError) as refusal:
+        UdpHeader.parse(data[:6] + b"\0\0" + data[8:], addresses=ADDRESSES_6)
+    assert refusal.value.malformation is Malformation.BAD_CHECKSUM
