@@ -24,6 +24,8 @@ DEPTH_MAX = 32
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)", re.ASCII)
 _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+", re.ASCII)
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
+_TAGS = frozenset({"map", "seq", "str", "null", "bool", "int", "float", "timestamp"})
+"""What YAML 1.1 makes of plain values; all but the first two are text to us. Other tags are refused."""
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
@@ -191,14 +193,15 @@ class _Converter:
         self._file = file
         self._count = 0
 
-    def convert(self, raw: yaml.Node, path: str, depth: int) -> Node:
-        line = raw.start_mark.line + 1
+    def convert(self, raw: yaml.Node, path: str, depth: int, key_line: int | None = None) -> Node:
+        """`key_line`: a mapping's value is placed where its key stands, which is where a person looks."""
+        line = key_line or raw.start_mark.line + 1
         self._count += 1
         if self._count > NODES_MAX:
             raise DocumentError(self._file, line, path, f"the document has more than {NODES_MAX} values")
         if depth > DEPTH_MAX:
             raise DocumentError(self._file, line, path, f"values are nested deeper than {DEPTH_MAX}")
-        if not raw.tag.startswith("tag:yaml.org,2002:"):
+        if raw.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
             raise DocumentError(self._file, line, path, f"the tag {raw.tag} is not understood")
         if isinstance(raw, yaml.ScalarNode):
             return Node(self._file, line, path, raw.value, quoted=raw.style is not None)
@@ -218,7 +221,7 @@ class _Converter:
                 raise DocumentError(self._file, line, path, "merge keys (<<) are not supported")
             if key.value in children:
                 raise DocumentError(self._file, line, path, f"the key {key.value!r} is there twice")
-            children[key.value] = self.convert(value, _child_path(path, key.value), depth + 1)
+            children[key.value] = self.convert(value, _child_path(path, key.value), depth + 1, line)
         return children
 
 

@@ -1,12 +1,12 @@
 """One namespace's links, addresses, routes and rules, through one netlink socket.
 
-`Session` is the only place that knows pyroute2. It speaks the values of `topology.py` both ways, so
+`Netlink` is the only place that knows pyroute2. It speaks the values of `topology.py` both ways, so
 that `build.py` can compare what is wanted with what is found. Three traps are closed here:
 
 * pyroute2's `IPRoute(netns=…)` forks a process to open its socket (3.5 ms) and creates a namespace
   that does not exist. We step inside and open it there (0.4 ms); a missing namespace is an error.
 * Its own event loop comes from asyncio's policy, which fails under uvloop. We give it a plain one,
-  shared by all sessions, so a session costs one file descriptor.
+  shared by a whole pool, so a namespace costs one file descriptor.
 * A dump that the kernel interrupted by a change is repeated, not half believed.
 """
 
@@ -17,41 +17,25 @@ import ipaddress
 import socket
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pyroute2
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 
 from netns.errors import KernelError
+from netns.link_state import LinkState, link_state_of
 from netns.namespace import RUN_FOLDER, inside
 from netns.route import describe_route, describe_rule, is_set, route_of, route_request, rule_of, rule_request
 from netns.topology import Route, Rule
 
-SESSIONS_MAX = 256
+SOCKETS_MAX = 256
 """Netlink sockets kept open at a time; the one used longest ago is closed for the next."""
 DUMP_TRIES_MAX = 8
 
-_FLAG_UP = 1  # linux/if.h
 _ADDRESS_WITHOUT_DAD = 0x02  # linux/if_addr.h, IFA_F_NODAD
 
 
-@dataclass(frozen=True, slots=True)
-class LinkState:
-    """A link as the kernel has it. `peer` and `peer_namespace_id` are 0 and None where there is none."""
-
-    index: int
-    name: str
-    kind: str | None
-    up: bool
-    mtu: int
-    mac: str
-    bridge_index: int
-    peer_index: int
-    peer_namespace_id: int | None
-
-
-class Session:
+class Netlink:
     """The netlink socket of one namespace. Errors of the kernel are raised as KernelError."""
 
     def __init__(self, namespace: str | None, loop: asyncio.AbstractEventLoop) -> None:
@@ -67,7 +51,7 @@ class Session:
 
     def links(self) -> dict[str, LinkState]:
         """All links by name, lo included."""
-        states = (_link_state(message) for message in self._dump("links", self._ip.get_links))
+        states = (link_state_of(message) for message in self._dump("links", self._ip.get_links))
         return {state.name: state for state in states}
 
     def add_bridge(self, name: str, mac: str) -> None:
@@ -218,47 +202,33 @@ class Session:
                 raise
 
 
-class Sessions:
-    """Sessions by namespace, opened when first asked for. A context manager; used by one thread."""
+class NetlinkPool:
+    """Netlink sockets by namespace, opened when first asked for. A context manager; used by one thread."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop = asyncio.SelectorEventLoop()
-        self._open: OrderedDict[str, Session] = OrderedDict()
+        self._open: OrderedDict[str, Netlink] = OrderedDict()
 
-    def __enter__(self) -> "Sessions":
+    def __enter__(self) -> "NetlinkPool":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for session in self._open.values():
-            session.close()
+        for netlink in self._open.values():
+            netlink.close()
         self._open.clear()
         self._loop.close()
 
-    def of(self, namespace: str) -> Session:
-        """The session of a namespace. Raises NamespaceMissing."""
+    def of(self, namespace: str) -> Netlink:
+        """The socket of a namespace. Raises NamespaceMissing."""
         if namespace in self._open:
             self._open.move_to_end(namespace)
             return self._open[namespace]
-        if len(self._open) >= SESSIONS_MAX:
+        if len(self._open) >= SOCKETS_MAX:
             self._open.popitem(last=False)[1].close()
-        session = Session(namespace, self._loop)
-        self._open[namespace] = session
-        return session
+        netlink = Netlink(namespace, self._loop)
+        self._open[namespace] = netlink
+        return netlink
 
-    def here(self) -> Session:
-        """A session of the calling thread's namespace. It is not kept: the caller closes it."""
-        return Session(None, self._loop)
-
-
-def _link_state(message: Any) -> LinkState:
-    return LinkState(
-        index=message["index"],
-        name=message.get_attr("IFLA_IFNAME"),
-        kind=message.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND"),
-        up=bool(message["flags"] & _FLAG_UP),
-        mtu=message.get_attr("IFLA_MTU"),
-        mac=message.get_attr("IFLA_ADDRESS") or "",
-        bridge_index=message.get_attr("IFLA_MASTER") or 0,
-        peer_index=message.get_attr("IFLA_LINK") or 0,
-        peer_namespace_id=message.get_attr("IFLA_LINK_NETNSID"),
-    )
+    def here(self) -> Netlink:
+        """A socket of the calling thread's namespace. It is not kept: the caller closes it."""
+        return Netlink(None, self._loop)

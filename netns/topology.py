@@ -76,6 +76,8 @@ KERNEL_RULES = (
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
+    """A learning switch without STP. Its MAC address is derived from its name and never changes."""
+
     name: str
     addresses: tuple[str, ...] = ()
     mtu: int = MTU_DEFAULT
@@ -110,12 +112,16 @@ class LinkEnd:
 
 @dataclass(frozen=True, slots=True)
 class Link:
+    """A veth pair. The two ends may be in different namespaces, or in one."""
+
     a: LinkEnd
     b: LinkEnd
 
 
 @dataclass(frozen=True, slots=True)
 class Topology:
+    """All of it. The order carries no meaning."""
+
     namespaces: tuple[Namespace, ...] = ()
     links: tuple[Link, ...] = ()
 

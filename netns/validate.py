@@ -7,11 +7,12 @@ know (is a next hop reachable) is left to the kernel, whose refusal `build` repo
 Two links of one namespace may carry equal addresses: routing by mark tells them apart.
 """
 
-import ipaddress
 import re
 from collections.abc import Callable
+from typing import TypeVar
 
-from netns.names import NameRefused, check_link_name, check_namespace_name
+from netns.addressing import check_address, check_destination, check_interface_address, check_mac
+from netns.names import check_link_name, check_namespace_name
 from netns.topology import (
     TABLE_LOCAL,
     Action,
@@ -34,7 +35,7 @@ SYSCTL_VALUE_BYTES_MAX = 128
 _SYSCTL = re.compile(r"net(\.[a-z0-9_-]+)+", re.ASCII)
 _LINK_SYSCTL = re.compile(r"ipv[46]\.[a-z0-9_]+", re.ASCII)
 _SYSCTL_VALUE = re.compile(r"[\x21-\x7e]+( [\x21-\x7e]+)*", re.ASCII)
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.ASCII)
+_Checked = TypeVar("_Checked")
 
 
 class TopologyError(ValueError):
@@ -55,6 +56,9 @@ def validate(topology: Topology) -> None:
     for i, namespace in enumerate(topology.namespaces):
         path = f"namespaces[{i}]"
         _check_namespace(path, namespace)
+        for j, route in enumerate(namespace.routes):
+            if route.link is None and route.via is None:
+                raise TopologyError(f"{path}.routes[{j}]", "a route needs a link, a via, or both")
         _check_routes(path, namespace.routes, links_of[namespace.name], sources[namespace.name])
     for i, link in enumerate(topology.links):
         for side, end in (("a", link.a), ("b", link.b)):
@@ -84,7 +88,7 @@ def _addresses_by_namespace(topology: Topology) -> dict[str, set[str]]:
 
 
 def _check_namespace(path: str, namespace: Namespace) -> None:
-    _named(f"{path}.name", check_namespace_name, namespace.name)
+    _well_formed(f"{path}.name", check_namespace_name, namespace.name)
     _check_sysctls(f"{path}.sysctls", namespace.sysctls, _SYSCTL, "a name below net., such as net.ipv4.ip_forward")
     for i, bridge in enumerate(namespace.bridges):
         _check_bridge(f"{path}.bridges[{i}]", bridge)
@@ -94,7 +98,7 @@ def _check_namespace(path: str, namespace: Namespace) -> None:
 
 
 def _check_bridge(path: str, bridge: Bridge) -> None:
-    _named(f"{path}.name", check_link_name, bridge.name)
+    _well_formed(f"{path}.name", check_link_name, bridge.name)
     _in_range(f"{path}.mtu", bridge.mtu, MTU_MIN, MTU_MAX)
     _check_addresses(f"{path}.addresses", bridge.addresses)
 
@@ -102,10 +106,10 @@ def _check_bridge(path: str, bridge: Bridge) -> None:
 def _check_end(path: str, end: LinkEnd, spaces: dict[str, Namespace]) -> None:
     if end.namespace not in spaces:
         raise TopologyError(f"{path}.namespace", f"there is no namespace {end.namespace!r}")
-    _named(f"{path}.name", check_link_name, end.name)
+    _well_formed(f"{path}.name", check_link_name, end.name)
     _in_range(f"{path}.mtu", end.mtu, MTU_MIN, MTU_MAX)
     if end.mac is not None:
-        _check_mac(f"{path}.mac", end.mac)
+        _well_formed(f"{path}.mac", check_mac, end.mac)
     _check_addresses(f"{path}.addresses", end.addresses)
     _check_sysctls(f"{path}.sysctls", end.sysctls, _LINK_SYSCTL, "ipv4.NAME or ipv6.NAME")
     if end.bridge is None:
@@ -121,25 +125,9 @@ def _check_pair(path: str, link: Link) -> None:
         raise TopologyError(f"{path}.b.mac", "the two ends of a link need different MAC addresses")
 
 
-def _check_mac(path: str, mac: str) -> None:
-    if not _MAC.fullmatch(mac):
-        raise TopologyError(path, f"{mac!r} is not a MAC address such as 02:00:00:00:00:01 (lower case)")
-    if int(mac[:2], 16) & 1:
-        raise TopologyError(path, f"{mac!r} is a group address; the first byte must be even")
-    if mac == "00:00:00:00:00:00":
-        raise TopologyError(path, "a MAC address of zeros is taken by no kernel")
-
-
 def _check_addresses(path: str, addresses: tuple[str, ...]) -> None:
-    for i, text in enumerate(addresses):
-        try:
-            address = ipaddress.ip_interface(text)
-        except ValueError:
-            raise TopologyError(f"{path}[{i}]", f"{text!r} is not an address such as 10.0.1.10/24") from None
-        if str(address) != text or "%" in text:
-            raise TopologyError(f"{path}[{i}]", f"write {text!r} with its prefix length, as {address}")
-        if address.ip.is_multicast or address.ip.is_unspecified:
-            raise TopologyError(f"{path}[{i}]", f"{text!r} cannot be the address of a link")
+    for i, address in enumerate(addresses):
+        _well_formed(f"{path}[{i}]", check_interface_address, address)
     _unique(path, list(addresses), "address")
 
 
@@ -173,43 +161,20 @@ def _check_routes(path: str, routes: tuple[Route, ...], links: set[str], sources
 
 
 def _check_route(path: str, route: Route, links: set[str], sources: set[str]) -> None:
-    version = _version_of_destination(path, route)
+    version = _well_formed(f"{path}.destination", check_destination, route.destination)
     _in_range(f"{path}.table", route.table, 1, NUMBER_MAX)
     if route.table == TABLE_LOCAL:
         raise TopologyError(f"{path}.table", "the local table is the kernel's own")
     if route.link is not None and route.link not in links:
         raise TopologyError(f"{path}.link", f"there is no link {route.link!r} here")
-    if route.link is None and route.via is None and path.startswith("namespaces"):
-        raise TopologyError(path, "a route needs a link, a via, or both")
     for name, text in (("via", route.via), ("source", route.source)):
-        if text is None:
-            continue
-        try:
-            address = ipaddress.ip_address(text)
-        except ValueError:
-            raise TopologyError(f"{path}.{name}", f"{text!r} is not an address such as 10.0.1.1") from None
-        if str(address) != text:
-            raise TopologyError(f"{path}.{name}", f"write {text!r} as {address}")
-        if address.version != version:
-            raise TopologyError(f"{path}.{name}", f"{text} and {route.destination} are of different families")
+        if text is not None:
+            found = _well_formed(f"{path}.{name}", check_address, text)
+            version = version or found
+            if found != version:
+                raise TopologyError(f"{path}.{name}", f"{text} is not of the route's IP version, {version}")
     if route.source is not None and route.source not in sources:
         raise TopologyError(f"{path}.source", f"the namespace has no address {route.source}")
-
-
-def _version_of_destination(path: str, route: Route) -> int:
-    if route.destination == "default":
-        return 6 if ":" in (route.via or route.source or "") else 4
-    try:
-        network = ipaddress.ip_network(route.destination, strict=False)
-    except ValueError:
-        raise TopologyError(
-            f"{path}.destination", f"{route.destination!r} is neither a network such as 10.0.0.0/16 nor default"
-        ) from None
-    if str(network) != route.destination:
-        raise TopologyError(f"{path}.destination", f"write {route.destination!r} as {network}")
-    if network.prefixlen == 0:
-        raise TopologyError(f"{path}.destination", f"write {route.destination} as default")
-    return network.version
 
 
 def _check_unique_links(topology: Topology) -> None:
@@ -243,11 +208,12 @@ def _check_unique_routes(topology: Topology) -> None:
             seen.add(key)
 
 
-def _named(path: str, check: Callable[[str], str], name: str) -> None:
+def _well_formed(path: str, check: Callable[[str], _Checked], text: str) -> _Checked:
+    """What the check returns; its ValueError gets the path."""
     try:
-        check(name)
-    except NameRefused as refusal:
-        raise TopologyError(path, str(refusal)) from None
+        return check(text)
+    except ValueError as error:
+        raise TopologyError(path, str(error)) from None
 
 
 def _in_range(path: str, value: int, minimum: int, maximum: int) -> None:
