@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Address, IPv4Network
 
-from benchmark.layout import CLIENT_SIDE, SERVER_SIDE, SERVICES, TARGET_ADDRESS, Service
+from benchmark.layout import MIDDLES, SERVICES, TARGET_ADDRESS, Service
 from hyperplane.limits import (
     CLOSING_TIMEOUT_S,
     FLOWS_PER_ENDPOINT_MAX,
@@ -25,11 +25,12 @@ from hyperplane.snapshot import (
     TargetGroup,
     Zone,
 )
+from netns.crossing import interface_name
 
 ZONE = "us-east-2a"
 LOAD_BALANCER = "net/bench/1"
-LOAD_BALANCER_NUMBER = 1
-ENDPOINT_NUMBER_FIRST = 2
+LOAD_BALANCER_NUMBER = MIDDLES["hyperplane"].back_number
+ENDPOINT_NUMBER_FIRST = MIDDLES["hyperplane"].front_number
 
 
 def make_snapshot(
@@ -40,19 +41,9 @@ def make_snapshot(
     Every node serves every interface, so that the number of nodes is the only thing that changes.
     """
     shard = tuple(range(node_count))
-    exit_eni = _eni(
-        LOAD_BALANCER_NUMBER, EniKind.LOAD_BALANCER, load_balancer, SERVER_SIDE, LOAD_BALANCER, targets, shard
-    )
+    exit_eni = _eni(LOAD_BALANCER_NUMBER, EniKind.LOAD_BALANCER, load_balancer, LOAD_BALANCER, targets, shard)
     doors = tuple(
-        _eni(
-            ENDPOINT_NUMBER_FIRST + index,
-            EniKind.ENDPOINT,
-            address,
-            CLIENT_SIDE if not index else f"{CLIENT_SIDE}{index}",
-            f"vpce-{index:017x}",
-            clients,
-            shard,
-        )
+        _eni(ENDPOINT_NUMBER_FIRST + index, EniKind.ENDPOINT, address, f"vpce-{index:017x}", clients, shard)
         for index, address in enumerate(endpoints)
     )
     return Snapshot(
@@ -69,9 +60,7 @@ def make_snapshot(
     )
 
 
-def _eni(
-    number: int, kind: EniKind, address: str, interface: str, owner_id: str, network: str, shard: tuple[int, ...]
-) -> Eni:
+def _eni(number: int, kind: EniKind, address: str, owner_id: str, network: str, shard: tuple[int, ...]) -> Eni:
     endpoint = kind is EniKind.ENDPOINT
     networks = (_network(network),)
     return Eni(
@@ -81,7 +70,7 @@ def _eni(
         zone=ZONE,
         address=IPv4Address(address).packed,
         mtu=1500,
-        interface=interface,
+        interface=interface_name(number),
         shard=shard,
         owner_id=owner_id,
         vpc_networks=networks,

@@ -9,10 +9,8 @@ from typing import Protocol
 
 from benchmark.layout import (
     CLIENT,
-    CLIENT_SIDE,
     MIDDLES,
     SERVER,
-    SERVER_SIDE,
     SERVICES,
     TARGET_ADDRESS,
     Middle,
@@ -89,13 +87,13 @@ class Nftables:
             }}
             chain postrouting {{
                 type nat hook postrouting priority srcnat
-                oifname "{SERVER_SIDE}" snat to {self.middle.source_address}
+                oifname "{self.middle.back_link}" snat to {self.middle.source_address}
             }}
         }}
         """
 
     def _dnat(self, service: Service) -> str:
-        match = f'iifname "{CLIENT_SIDE}" {"udp" if service.udp else "tcp"} dport {service.port}'
+        match = f'iifname "{self.middle.front_link}" {"udp" if service.udp else "tcp"} dport {service.port}'
         # a map, because a bare `numgen ... offset` is in host order where the port wants network order
         ports = ", ".join(f"{index} : {service.target_port_first + index}" for index in range(service.target_count))
         return f"{match} dnat to {TARGET_ADDRESS} : numgen inc mod {service.target_count} map {{ {ports} }}"

@@ -1,30 +1,32 @@
-"""The namespaces and wires between client, contenders and server; built whole, removed whole.
+"""The namespaces and wires between client, contenders and server, as one topology of the project's own ground.
 
-Every name begins with `hp-bench-`, so that what an earlier, killed run left behind is found and removed first.
+This project's middle namespace is a crossing, as every fabric is; the others forward as the kernel does.
+What an earlier, killed run left behind is found by its names and removed first.
 """
 
 import os
 import signal
-from collections.abc import Iterable
 
 from benchmark.failure import BenchmarkError
-from benchmark.layout import CLIENT, CLIENT_SIDE, MIDDLES, SERVER, SERVER_SIDE, SINK, TARGET_ADDRESS, Middle
+from benchmark.layout import CLIENT, MIDDLES, SERVER, SINK, TARGET_ADDRESS, Middle
 from benchmark.processes import in_namespace, run
+from netns.build import build
+from netns.crossing import crossing_end, crossing_namespace
+from netns.topology import Link, LinkEnd, Namespace, Route, Sysctls, Topology
 
-MTU = 1500
+NAMESPACES = (CLIENT, SERVER, *(middle.namespace for middle in MIDDLES.values()))
 
-COMMON_SYSCTLS = {
-    "net.ipv4.ip_local_port_range": "1024 65535",
-    "net.ipv4.conf.all.rp_filter": "0",
-    "net.ipv4.conf.default.rp_filter": "0",
-    "net.ipv4.tcp_max_tw_buckets": "2000000",
-    "net.core.somaxconn": "4096",
-    "net.ipv4.tcp_max_syn_backlog": "4096",
-    "net.ipv6.conf.all.disable_ipv6": "1",
-}
+SYSCTLS: Sysctls = (
+    ("net.ipv4.ip_local_port_range", "1024 65535"),
+    ("net.ipv4.conf.all.rp_filter", "0"),
+    ("net.ipv4.conf.default.rp_filter", "0"),
+    ("net.ipv4.tcp_max_tw_buckets", "2000000"),
+    ("net.core.somaxconn", "4096"),
+    ("net.ipv4.tcp_max_syn_backlog", "4096"),
+)
 """The same in every namespace: wide ports, and no table of closed connections that overflows within a run."""
 
-FORWARDING = {"net.ipv4.ip_forward": "1"}
+FORWARDING: Sysctls = (("net.ipv4.ip_forward", "1"),)
 
 
 def build_ground() -> None:
@@ -32,19 +34,48 @@ def build_ground() -> None:
     if os.geteuid() != 0:
         raise BenchmarkError("namespaces need root: run it with sudo")
     remove_ground()
-    for namespace in (CLIENT, SERVER, *(middle.namespace for middle in MIDDLES.values())):
-        _make_namespace(namespace)
-    _ip(SERVER, [f"address add {TARGET_ADDRESS}/32 dev lo"])
-    for middle in MIDDLES.values():
-        _wire(middle)
+    build(topology())
+    run(["ip", "-n", SERVER, "address", "add", f"{TARGET_ADDRESS}/32", "dev", "lo"])
     _drop_at_sink()
+
+
+def topology() -> Topology:
+    """Client and server with a wire to each of the middle namespaces."""
+    middles = tuple(_middle_namespace(middle) for middle in MIDDLES.values())
+    links = tuple(link for middle in MIDDLES.values() for link in _wires(middle))
+    return Topology((Namespace(CLIENT, SYSCTLS), Namespace(SERVER, SYSCTLS), *middles), links)
+
+
+def _middle_namespace(middle: Middle) -> Namespace:
+    if middle.is_crossing:
+        return crossing_namespace(middle.namespace, (middle.front_number, middle.back_number))
+    return Namespace(middle.namespace, (*SYSCTLS, *FORWARDING))
+
+
+def _wires(middle: Middle) -> tuple[Link, Link]:
+    """One veth to the client, one to the server."""
+    client = LinkEnd(CLIENT, middle.client_link, addresses=(f"{middle.client_address}/24",))
+    server = LinkEnd(SERVER, middle.server_link, addresses=(f"{middle.server_address}/24",))
+    if middle.is_crossing:
+        name = middle.namespace
+        front = crossing_end(name, middle.front_number, middle.front_address, middle.client_network, None)
+        back = crossing_end(
+            name, middle.back_number, middle.source_address, middle.server_network, middle.server_address
+        )
+    else:
+        to_targets = Route(f"{TARGET_ADDRESS}/32", via=middle.server_address)
+        front = LinkEnd(middle.namespace, middle.front_link, addresses=(f"{middle.front_address}/24",))
+        back = LinkEnd(
+            middle.namespace, middle.back_link, addresses=(f"{middle.source_address}/24",), routes=(to_targets,)
+        )
+    return Link(client, front), Link(server, back)
 
 
 def remove_ground() -> None:
     """Remove every namespace of ours with all that still runs in it. Nothing there is not an error."""
     present = {line.split()[0] for line in run(["ip", "netns", "list"]).splitlines() if line.strip()}
-    for namespace in sorted(present):
-        if namespace in (CLIENT, SERVER) or namespace in {middle.namespace for middle in MIDDLES.values()}:
+    for namespace in NAMESPACES:
+        if namespace in present:
             _end_processes(namespace)
             run(["ip", "netns", "delete", namespace])
 
@@ -55,43 +86,6 @@ def _end_processes(namespace: str) -> None:
             os.kill(int(pid), signal.SIGKILL)
         except ProcessLookupError:
             continue
-
-
-def _make_namespace(namespace: str) -> None:
-    run(["ip", "netns", "add", namespace])
-    _ip(namespace, ["link set lo up"])
-    forwards = {} if namespace in (CLIENT, SERVER) else FORWARDING
-    settings = [f"{name}={value}" for name, value in {**COMMON_SYSCTLS, **forwards}.items()]
-    run(in_namespace(namespace, "sysctl", "-q", "-w", *settings))
-
-
-def _wire(middle: Middle) -> None:
-    """One veth to the client, one to the server, and the routes over them."""
-    own = middle.namespace
-    run(
-        ["ip", "-batch", "-"],
-        text_in="".join(
-            f"link add {inner} mtu {MTU} netns {own} type veth peer name {outer} mtu {MTU} netns {other}\n"
-            for inner, outer, other in (
-                (CLIENT_SIDE, middle.client_link, CLIENT),
-                (SERVER_SIDE, middle.server_link, SERVER),
-            )
-        ),
-    )
-    _ip(CLIENT, [*_up(middle.client_link, middle.client_address)])
-    _ip(SERVER, [*_up(middle.server_link, middle.server_address)])
-    _ip(
-        own,
-        [
-            *_up(CLIENT_SIDE, middle.front_address),
-            *_up(SERVER_SIDE, middle.source_address),
-            f"route add {TARGET_ADDRESS}/32 via {middle.server_address}",
-        ],
-    )
-
-
-def _up(link: str, address: str) -> list[str]:
-    return [f"address add {address}/24 dev {link}", f"link set {link} up"]
 
 
 def _drop_at_sink() -> None:
@@ -105,7 +99,3 @@ def _drop_at_sink() -> None:
     }}
     """
     run(in_namespace(SERVER, "nft", "-f", "-"), text_in=rules)
-
-
-def _ip(namespace: str, lines: Iterable[str]) -> None:
-    run(["ip", "-n", namespace, "-batch", "-"], text_in="".join(f"{line}\n" for line in lines))

@@ -6,6 +6,9 @@ that it is the same for all and each contender reaches it over its own wire.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
+
+from netns.crossing import interface_name
 
 CLIENT = "hp-bench-client"
 SERVER = "hp-bench-server"
@@ -13,10 +16,6 @@ CONTENDER_NAMES = ("hyperplane", "routing", "nftables", "haproxy")
 
 TARGET_ADDRESS = "10.79.0.1"
 TARGET_COUNT = 32
-CLIENT_SIDE = "hp-client"
-"""The link of a middle namespace that leads to the client ..."""
-SERVER_SIDE = "hp-server"
-"""... and the one that leads to the targets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,26 @@ class Middle:
     @property
     def namespace(self) -> str:
         return f"hp-bench-{self.name}"
+
+    @property
+    def is_crossing(self) -> bool:
+        """Whether packets leave by their mark alone, as in every fabric of this project."""
+        return self.name == "hyperplane"
+
+    front_number: ClassVar[int] = 2
+    """Numbers of the interfaces of a crossing: the endpoint's, towards the client ..."""
+    back_number: ClassVar[int] = 1
+    """... and the load balancer's, towards the targets."""
+
+    @property
+    def front_link(self) -> str:
+        """The middle namespace's link to the client."""
+        return interface_name(self.front_number) if self.is_crossing else "hp-client"
+
+    @property
+    def back_link(self) -> str:
+        """The middle namespace's link to the targets."""
+        return interface_name(self.back_number) if self.is_crossing else "hp-server"
 
     @property
     def client_link(self) -> str:

@@ -5,7 +5,7 @@ import os
 import platform
 from pathlib import Path
 
-from benchmark.layout import CLIENT, CLIENT_SIDE, MIDDLES
+from benchmark.layout import CLIENT, MIDDLES
 from benchmark.processes import in_namespace, run
 
 OFFLOADS = ("tx-checksum-ip-generic", "tcp-segmentation-offload", "generic-segmentation-offload")
@@ -49,7 +49,7 @@ def _integer(path: str) -> int | None:
 def _offloads() -> dict[str, dict[str, bool]]:
     """Per namespace and link, as `ethtool -k` says."""
     links = [(CLIENT, middle.client_link) for middle in MIDDLES.values()]
-    links += [(middle.namespace, CLIENT_SIDE) for middle in MIDDLES.values()]
+    links += [(middle.namespace, middle.front_link) for middle in MIDDLES.values()]
     found = {}
     for namespace, link in links:
         features = json.loads(run(in_namespace(namespace, "ethtool", "--json", "-k", link)))[0]

@@ -6,12 +6,13 @@ Prints one JSON object: round trip percentiles in microseconds, or the two diges
 import gc
 import hashlib
 import json
+import os
 import socket
 import sys
 import time
 from pathlib import Path
 
-from benchmark.echo import DIGEST, LENGTH_BYTES, PING_PONG
+from benchmark.echo import CLIENT_CPU, DIGEST, LENGTH_BYTES, PING_PONG
 
 MESSAGE = bytes(range(64))
 WARM_UP_COUNT = 200
@@ -21,6 +22,7 @@ PERCENTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 def latency(address: str, port: int, seconds: float) -> dict[str, float]:
     """Round trips of 64 B over one TCP connection, one at a time, for `seconds`. Microseconds."""
+    os.sched_setaffinity(0, {CLIENT_CPU})
     gc.disable()
     with _connect(address, port) as connection:
         connection.sendall(PING_PONG)

@@ -15,7 +15,7 @@ from benchmark.contenders import Contender, link_address
 from benchmark.counters import cpu_time, packets_received
 from benchmark.failure import MeasurementFailed
 from benchmark.figures import CPU, UDP_RATE, Figure
-from benchmark.layout import CLIENT, CLIENT_SIDE, SINK, Service
+from benchmark.layout import CLIENT, SINK, Service
 from benchmark.processes import in_namespace, python_module
 from benchmark.servers import Servers
 
@@ -99,7 +99,7 @@ def _order(contender: Contender, wish: Wish) -> str:
     order = {
         "link": middle.client_link,
         "source_mac": link_address(CLIENT, middle.client_link).hex(),
-        "destination_mac": link_address(middle.namespace, CLIENT_SIDE).hex(),
+        "destination_mac": link_address(middle.namespace, middle.front_link).hex(),
         "source": middle.client_address,
         "destination": address,
         "port_first": port,
