@@ -39,7 +39,7 @@ HALF_OPEN_TIMEOUT_S = 60
 """After the last SYN. Our choice, because Linux clients resend at 1, 3, 7, 15 and 31 s."""
 
 CLOSING_TIMEOUT_S = 120
-"""After both FINs or a RST, so that a repeated last segment still passes (2 MSL, RFC 9293 3.4.2: MSL 2 min; Linux TIME_WAIT 60 s)."""
+"""After both FINs or a RST, so that a repeated last segment still passes (one MSL, RFC 9293 section 3.4.2)."""
 
 EXPIRED_PER_TICK_MAX = 2000
 """Flows one timer tick may remove, so that expiry never delays packets for long."""
@@ -94,6 +94,9 @@ QUEUE_SOCKET_BYTES = 32 << 20
 PACKETS_PER_WAKE_MAX = 32
 """Packets read before their verdicts are sent together."""
 
+ROUNDS_PER_WAKE_MAX = 16
+"""Batches answered before a node's timers get their turn."""
+
 PACKET_BYTES_MAX = 65_535
 
 # --- packets ------------------------------------------------------------------------------
@@ -115,6 +118,9 @@ SNAPSHOT_BEAT_S = 0.1
 SECURITY_GROUP_RULES_MAX = 1000
 """AWS: rules per group times groups per interface may not exceed 1,000."""
 
+SECURITY_GROUPS_PER_INTERFACE_MAX = 16
+"""AWS: 5, on request up to 16."""
+
 TARGETS_PER_GROUP_MAX = 1000
 ENDPOINTS_PER_VPC_MAX = 50
 """AWS PrivateLink quotas."""
@@ -130,9 +136,19 @@ ZONES_MAX = 16
 
 # --- supervision --------------------------------------------------------------------------
 
-HEARTBEAT_INTERVAL_S = 0.05
-HEARTBEAT_MISSES_MAX = 6
-"""A node silent for this many intervals is fenced (killed) and replaced."""
+NODE_BEAT_S = 0.025
+"""A node's rhythm: heartbeat, peers' deltas, timers."""
+
+SUPERVISOR_BEAT_S = 0.05
+SILENCE_MAX_S = 0.4
+"""A node silent for this long is fenced (killed) and replaced. Our choice: sixteen beats, so that a busy
+machine does not look like a hung node, and still well under the second that a hang may stall a connection."""
+
+STARTING_MAX_S = 60.0
+"""How long a node may take in its peers' flows before it serves."""
+
+STEERING_CHECK_S = 0.5
+"""How often the capture rules are compared with what they should be, besides when the kernel reports a change."""
 
 RESTARTS_PER_MINUTE_MAX = 120
 """Restarts of one node before its supervisor waits between them."""
@@ -148,3 +164,4 @@ assert REFRESH_INTERVAL_S * 8 < TCP_IDLE_TIMEOUT_S_MIN, "refreshes must be far d
 assert GENERATIONS_MAX * NODES_PER_ZONE_MAX <= 65_536, "queue numbers have 16 bits"
 assert FLOWS_PER_NODE_MAX * JOURNAL_ROW_BYTES <= 1 << 30, "a journal stays mappable"
 assert HALF_OPEN_PER_ENDPOINT_MAX < FLOWS_PER_ENDPOINT_MAX <= FLOWS_PER_NODE_MAX
+assert NODE_BEAT_S * 8 < SILENCE_MAX_S, "a heartbeat may be late without a node being killed"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from hyperplane.balance.flow_hash import KEY_BYTES, FlowHasher
 from hyperplane.balance.selection import TargetSet
-from hyperplane.dataplane.counters import Count
+from hyperplane.dataplane.counters import Count, Counters
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.stages import DECIDING, count
@@ -117,9 +117,7 @@ class Dataplane:
         """Listeners and targets, built once per load balancer and shared by its endpoints."""
         interfaces = self.plane.interfaces
         groups = {group.target_group_id: group for group in snapshot.target_groups}
-        sets = {
-            group: self._groups.get(group) or TargetSet(group, self.identity.zone) for group in groups.values()
-        }
+        sets = {group: self._groups.get(group) or TargetSet(group, self.identity.zone) for group in groups.values()}
         self._groups = sets
         services: dict[str, dict[tuple[int, int], Service]] = {}
         for balancer in snapshot.load_balancers:
@@ -149,6 +147,31 @@ class Dataplane:
                 interface.services = services.get(owners.get(eni.load_balancer_eni, ""), {})
 
     # --- replication and time --------------------------------------------------------------
+
+    @property
+    def flow_count(self) -> int:
+        return len(self.plane.table)
+
+    @property
+    def counters(self) -> Counters:
+        return self.plane.counters
+
+    @property
+    def peers(self) -> Mapping[str, JournalReader]:
+        """The journals that are read now, by name."""
+        return self.plane.replication.peers
+
+    def resume(self, now: float) -> int:
+        """Take in what this node's journal held when its last life ended. Returns the flows found."""
+        return self.plane.replication.resume(now)
+
+    def settle(self, now: float) -> None:
+        """Take in all that the peers have told so far."""
+        self.plane.replication.settle(now)
+
+    def mute(self) -> None:
+        """Tell nobody anything: a node without replication, for the test that must notice it."""
+        self.plane.replication.mute()
 
     def set_peers(self, peers: Mapping[str, JournalReader], adopted: frozenset[str] = frozenset()) -> None:
         """Read these journals from now on, see `Replication.set_peers`."""

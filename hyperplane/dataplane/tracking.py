@@ -106,5 +106,3 @@ def _track_error(plane: Plane, passage: Passage, entry: FlowEntry) -> Verdict | 
     if not plane.replies.take(passage.now):
         return DROPS[DropReason.RATE_LIMIT]
     return None
-
-

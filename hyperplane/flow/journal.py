@@ -239,9 +239,7 @@ class JournalReader(_Layout):
     def behind(self) -> bool:
         """Whether there is anything to read. Cheap: two words."""
         header = self.header
-        return (
-            header[_COUNT] != self._position or header[_INCARNATION] != self._incarnation or self._rebuild_row >= 0
-        )
+        return header[_COUNT] != self._position or header[_INCARNATION] != self._incarnation or self._rebuild_row >= 0
 
     def rebuild(self) -> None:
         """Read the whole state area again, then go on with the ring."""

@@ -76,9 +76,7 @@ class PortPools:
                 return found
             key, pool, index = step
             port = SNAT_PORT_MIN + index
-            translated = tuple_of(key.address, key.target, port, key.target_port) + suffix(
-                key.eni_number, key.protocol
-            )
+            translated = tuple_of(key.address, key.target, port, key.target_port) + suffix(key.eni_number, key.protocol)
             if has_flow(translated) or self.resting.has(pool, index):
                 continue
             if (key, index) in self._suspects:

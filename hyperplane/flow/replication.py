@@ -18,9 +18,13 @@ from hyperplane.flow.interface import Interface
 from hyperplane.flow.journal import Delta, JournalReader, JournalWriter
 from hyperplane.flow.ports import PortPools
 from hyperplane.flow.table import FlowTable
-from hyperplane.limits import REFRESH_INTERVAL_S, REFRESHES_PER_S_MAX, REPLICATION_BATCH_MAX, SETTLE_ROUNDS_MAX, SNAT_PORT_MIN
-
-
+from hyperplane.limits import (
+    REFRESH_INTERVAL_S,
+    REFRESHES_PER_S_MAX,
+    REPLICATION_BATCH_MAX,
+    SETTLE_ROUNDS_MAX,
+    SNAT_PORT_MIN,
+)
 
 
 class Replication:
@@ -55,6 +59,10 @@ class Replication:
         """Put `entry` in the journal. To be called before the packet that changed it leaves."""
         self._writer.write(entry)
 
+    def mute(self) -> None:
+        """Tell nothing from now on. Only to show what replication is for."""
+        self.tell = lambda entry: None  # type: ignore[method-assign]
+
     def forget(self, entry: FlowEntry, now: float) -> None:
         """Remove a flow that is over; its source port starts to rest if this node took it."""
         self._table.remove(entry)
@@ -88,8 +96,9 @@ class Replication:
         self._adopted = set(adopted)
 
     @property
-    def peer_names(self) -> frozenset[str]:
-        return frozenset(self._peers)
+    def peers(self) -> Mapping[str, JournalReader]:
+        """The journals that are read now, by name."""
+        return self._peers
 
     def resume(self, now: float) -> int:
         """Take in what this node's own journal held when its last life ended. Returns the flows found."""

@@ -1,0 +1,5 @@
+"""`python -m hyperplane` is the command `hyperplane`."""
+
+from hyperplane.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""The command `hyperplane`: the only place where rooms are put together."""

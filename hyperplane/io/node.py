@@ -1,0 +1,313 @@
+"""One node: a process that reads its queue, asks the packet plane, and answers.
+
+Four moves, aioquic's: packets in, verdicts out, timers, configuration. Nothing is decided here.
+
+A node may be killed at any instant. What it knew is in its journal before any packet left; what it
+had in hand is still in the kernel's queue; and the status page tells its next life the last
+packet that it answered. `_replay` hands the rest out once more, marked. A marked packet is
+processed alone, with its id on the page: if the node dies again, that very packet is dropped.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import uvloop
+
+from hyperplane.dataplane.engine import Dataplane, NodeIdentity
+from hyperplane.dataplane.verdict import Accept, Reply
+from hyperplane.flow.journal import JournalReader, JournalWriter
+from hyperplane.flow.ports import PoolKey
+from hyperplane.io.claims import SharedPortClaims, pool_file_name
+from hyperplane.io.emitter import Emitter
+from hyperplane.io.mutants import Mutants
+from hyperplane.io.nfqueue import Queue, QueuedPacket, ids_between
+from hyperplane.io.privilege import drop_to_net_admin
+from hyperplane.io.runtime import ZoneFiles, map_file
+from hyperplane.io.snapshot_file import SnapshotReader
+from hyperplane.io.status import NodeState, ShellCount, StatusPage, Word
+from hyperplane.limits import (
+    DRAIN_TIMEOUT_S,
+    NODE_BEAT_S,
+    PACKETS_PER_WAKE_MAX,
+    ROUNDS_PER_WAKE_MAX,
+    SNAPSHOT_BEAT_S,
+)
+from hyperplane.snapshot import Snapshot
+
+_log = logging.getLogger("hyperplane.node")
+
+SEED_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """What a node is told when it is born."""
+
+    identity: NodeIdentity
+    generation: int
+    files: ZoneFiles
+    zone_key: bytes
+    mutants: Mutants
+    ready: int
+    """Descriptor to write one byte to once the node serves."""
+
+
+class Node:
+    """The shell around one `Dataplane`."""
+
+    def __init__(self, plan: NodePlan, queue: Queue, emitter: Emitter, reader: SnapshotReader) -> None:
+        self._plan = plan
+        self._queue = queue
+        self._emitter = emitter
+        self._snapshots = reader
+        self._refusal_told: str | None = None
+        index = plan.identity.index
+        self._page = StatusPage(plan.files.status(plan.generation, index), writable=True)
+        journal = memoryview(map_file(plan.files.journal(plan.generation, index), writable=True))
+        self._dataplane = Dataplane(
+            plan.identity, JournalWriter(journal), self._open_claims, os.urandom(SEED_BYTES), plan.zone_key
+        )
+        self._interfaces: dict[bytes, int] = {}
+        self._eni_of_name: dict[str, int] = {}
+        self._loop: asyncio.AbstractEventLoop
+        self._next_snapshot_at = 0.0
+        self._busy = False
+        self._stop_at: float | None = None
+        self._lived_before = False
+
+    def _open_claims(self, key: PoolKey) -> SharedPortClaims:
+        identity = self._plan.identity
+        return SharedPortClaims(self._plan.files.ports / pool_file_name(key), identity.index, identity.node_count)
+
+    # --- life --------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until told to stop. To be called in a process of its own."""
+        plan, page, now = self._plan, self._page, time.monotonic()
+        self._lived_before = page.get(Word.STARTED_MS) != 0
+        page.put(Word.PID, os.getpid())
+        page.put(Word.INDEX, plan.identity.index)
+        page.put(Word.QUEUE, self._queue.number)
+        page.put(Word.STATE, NodeState.STARTING)
+        page.put(Word.STARTED_MS, int(now * 1000))
+        page.add_shell(ShellCount.STARTS)
+        self._beat_heart(now)
+        self._poll_snapshot(now)
+        self._connect_peers()
+        found = self._dataplane.resume(now)
+        self._dataplane.settle(now)
+        _log.info("node %d: %d flows, %d of its own", plan.identity.index, self._dataplane.flow_count, found)
+        drop_to_net_admin()
+        self._replay()
+        # Flows hold no cycles; a collector that walks a million of them would stop packets for a second.
+        gc.freeze()
+        gc.disable()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        stopped = asyncio.Event()
+        self._loop.add_signal_handler(signal.SIGTERM, self._begin_drain)
+        self._loop.add_reader(self._queue.fileno(), self._on_readable)
+        self._page.put(Word.STATE, NodeState.SERVING)
+        os.write(self._plan.ready, b"1")
+        os.close(self._plan.ready)
+        self._beat(stopped)
+        await stopped.wait()
+        self._loop.remove_reader(self._queue.fileno())
+        self._on_readable()
+
+    def _begin_drain(self) -> None:
+        """Packets go elsewhere from now on; answer what is still here, then end."""
+        self._page.put(Word.STATE, NodeState.DRAINING)
+        self._stop_at = time.monotonic() + DRAIN_TIMEOUT_S
+        self._busy = True
+
+    def _beat(self, stopped: asyncio.Event) -> None:
+        """Heart, peers, timers, configuration: a fixed rhythm, whatever happens."""
+        now = time.monotonic()
+        self._beat_heart(now)
+        dataplane = self._dataplane
+        dataplane.receive_deltas(now)
+        dataplane.handle_timeout(now)
+        if now >= self._next_snapshot_at:
+            self._poll_snapshot(now)
+            self._connect_peers()
+        page = self._page
+        page.put(Word.FLOWS, dataplane.flow_count)
+        page.put_counters(dataplane.counters.values)
+        page.put_shell(ShellCount.QUEUE_ERRORS, self._queue.errors)
+        page.put_shell(ShellCount.EMIT_FAILURES, self._emitter.failures)
+        if self._stop_at is not None and (now >= self._stop_at or not self._busy):
+            stopped.set()
+            return
+        self._busy = False
+        self._loop.call_later(NODE_BEAT_S, self._beat, stopped)
+
+    def _beat_heart(self, now: float) -> None:
+        self._page.put(Word.HEARTBEAT_MS, int(now * 1000))
+
+    # --- packets -----------------------------------------------------------------------------
+
+    def _on_readable(self) -> None:
+        """Packets are waiting. A bounded number of rounds, then the timers get their turn."""
+        for _ in range(ROUNDS_PER_WAKE_MAX):
+            packets = self._queue.read()
+            if not packets:
+                return
+            self._busy = True
+            self._answer(packets)
+            if len(packets) < PACKETS_PER_WAKE_MAX:
+                return
+
+    def _answer(self, packets: list[QueuedPacket]) -> None:
+        """One verdict for each packet, in order, sent together; the page says how far we got."""
+        queue = self._queue
+        now = time.monotonic()
+        for packet in packets:
+            if packet.replayed:
+                queue.flush()
+                self._answer_alone(packet, now)
+            else:
+                self._decide(packet, now)
+        queue.flush()
+        words = self._page.words
+        words[Word.ANSWERED_ID] = int.from_bytes(packets[-1].packet_id, "big")
+        words[Word.HEARTBEAT_MS] = int(now * 1000)
+
+    def _decide(self, packet: QueuedPacket, now: float) -> None:
+        queue = self._queue
+        poison = self._plan.mutants.poison
+        if poison and poison in queue.buffer[packet.start : packet.start + packet.length]:
+            os._exit(70)
+        number = self._interfaces.get(packet.interface_index)
+        if number is None:
+            number = self._look_up_interface(packet.interface_index)
+        verdict = self._dataplane.receive_packet(queue.buffer, packet.start, packet.length, packet.state, number, now)
+        if type(verdict) is Accept:
+            queue.accept(packet, self._dataplane.packet_length, verdict.eni_number)
+            return
+        queue.drop(packet.packet_id)
+        if isinstance(verdict, Reply):
+            self._emitter.send(verdict.packet, verdict.eni_number)
+
+    def _answer_alone(self, packet: QueuedPacket, now: float) -> None:
+        """A packet that was in a node's hands when it died: its id is on the page while we hold it."""
+        data = self._queue.buffer[packet.start : packet.start + packet.length]
+        digest = blake2b(data, digest_size=8).hexdigest()
+        _log.warning("packet %s of %d bytes comes a second time: a node died holding it", digest, packet.length)
+        self._page.put(Word.REPLAY_ID, int.from_bytes(packet.packet_id, "big"))
+        self._decide(packet, now)
+        self._queue.flush()
+        self._page.put(Word.REPLAY_ID, 0)
+
+    def _replay(self) -> None:
+        """Hand out once more what the last life had read but not answered.
+
+        The kernel numbers a queue's packets one by one and keeps them until they are answered. What lies
+        between the last answer and the first packet that is still unread was in the dead node's hands.
+        """
+        page, queue = self._page, self._queue
+        answered = page.get(Word.ANSWERED_ID)
+        waiting = queue.read()
+        first_unread = answered + PACKETS_PER_WAKE_MAX + 1
+        if waiting:
+            first_unread = min(first_unread, int.from_bytes(waiting[0].packet_id, "big"))
+        poison = page.get(Word.REPLAY_ID)
+        in_hand = list(ids_between(answered + 1, first_unread - 1)) if self._lived_before else []
+        for packet_id in in_hand:
+            if not self._plan.mutants.replays:
+                queue.drop(packet_id)
+            elif int.from_bytes(packet_id, "big") == poison:
+                queue.drop(packet_id)
+                page.add_shell(ShellCount.REPLAYED_TWICE)
+                _log.error("a packet that killed two nodes is dropped")
+            else:
+                queue.repeat(packet_id)
+        queue.flush()
+        page.put(Word.REPLAY_ID, 0)
+        page.add_shell(ShellCount.REPLAYED, len(in_hand))
+        if waiting:
+            self._answer(waiting)
+
+    # --- configuration -----------------------------------------------------------------------
+
+    def _poll_snapshot(self, now: float) -> None:
+        self._next_snapshot_at = now + SNAPSHOT_BEAT_S
+        snapshot = self._snapshots.poll()
+        if snapshot is not None:
+            self._load(snapshot, now)
+        refusal = self._snapshots.refusal
+        if refusal != self._refusal_told:
+            self._refusal_told = refusal
+            if refusal is not None:
+                self._page.add_shell(ShellCount.SNAPSHOTS_REFUSED)
+                _log.error("snapshot refused, the last good one stays in force: %s", refusal)
+
+    def _load(self, snapshot: Snapshot, now: float) -> None:
+        self._dataplane.load_snapshot(snapshot, now)
+        zone = snapshot.zone(self._plan.identity.zone)
+        self._eni_of_name = {eni.interface: eni.number for eni in zone.enis} if zone else {}
+        self._interfaces = {}
+        self._page.put(Word.SNAPSHOT_VERSION, snapshot.version)
+
+    def _look_up_interface(self, interface_index: bytes) -> int:
+        """The ENI behind a kernel interface index; 0, which no ENI has, for others."""
+        try:
+            name = socket.if_indextoname(int.from_bytes(interface_index, "big"))
+        except OSError:
+            return 0  # gone since the packet was queued
+        number = self._eni_of_name.get(name, 0)
+        if number:
+            self._interfaces[interface_index] = number
+        return number
+
+    def _connect_peers(self) -> None:
+        """Read the journals of the other nodes, and adopt those of an older generation."""
+        plan = self._plan
+        if not plan.mutants.replicates:
+            self._dataplane.mute()
+            return
+        index, count = plan.identity.index, plan.identity.node_count
+        wanted: dict[str, Path] = {}
+        adopted: set[str] = set()
+        for generation in plan.files.generations():
+            for path in plan.files.journals(generation):
+                node = int(path.name.removeprefix("journal-"))
+                name = f"{generation}/{node}"
+                if generation < plan.generation and node % count == index:
+                    adopted.add(name)
+                if generation < plan.generation or (generation == plan.generation and node != index):
+                    wanted[name] = path
+        known = self._dataplane.peers
+        if wanted.keys() == known.keys():
+            return
+        self._dataplane.settle(time.monotonic())
+        self._dataplane.set_peers(
+            {name: known.get(name) or _open_journal(path) for name, path in wanted.items()}, frozenset(adopted)
+        )
+
+
+def _open_journal(path: Path) -> JournalReader:
+    return JournalReader(memoryview(map_file(path)))
+
+
+def run_node(plan: NodePlan, queue: Queue, emitter: Emitter, reader: SnapshotReader) -> None:
+    """The whole life of a forked node process. Never returns."""
+    try:
+        Node(plan, queue, emitter, reader).run()
+    except BaseException:
+        _log.exception("node %d dies", plan.identity.index)
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)

@@ -1,0 +1,134 @@
+"""Where things are at run time, and how shared files are made.
+
+    <runtime>/                      /run/hyperplane unless told otherwise
+        snapshot                    the compiled configuration, replaced as a whole
+        <zone id>/
+            generation              number of the generation that packets go to
+            ports/<pool>            who has which source port
+            gen-<n>/journal-<node>  flows, see flow/journal.py
+            gen-<n>/status-<node>   see io/status.py
+            gen-<n>/supervisor      pid of the fabric that started it
+        log/                        one file per process
+
+Journals must be memory, not disk: `check_memory` says so when they would not be.
+"""
+
+import ctypes
+import mmap
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_RUNTIME = Path("/run/hyperplane")
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneFiles:
+    """The files of one zone's fabric."""
+
+    directory: Path
+
+    @property
+    def generation_file(self) -> Path:
+        return self.directory / "generation"
+
+    @property
+    def ports(self) -> Path:
+        return self.directory / "ports"
+
+    def generation(self) -> int:
+        """The generation that packets go to; 0 before the first."""
+        try:
+            return int(self.generation_file.read_text())
+        except FileNotFoundError:
+            return 0
+
+    def generations(self) -> list[int]:
+        """All that have left files, ascending."""
+        return sorted(int(path.name.removeprefix("gen-")) for path in self.directory.glob("gen-*"))
+
+    def generation_directory(self, generation: int) -> Path:
+        return self.directory / f"gen-{generation}"
+
+    def journal(self, generation: int, node: int) -> Path:
+        return self.generation_directory(generation) / f"journal-{node}"
+
+    def status(self, generation: int, node: int) -> Path:
+        return self.generation_directory(generation) / f"status-{node}"
+
+    def supervisor(self, generation: int) -> Path:
+        return self.generation_directory(generation) / "supervisor"
+
+    def journals(self, generation: int) -> list[Path]:
+        """Journals of a generation by node number."""
+        found = self.generation_directory(generation).glob("journal-*")
+        return sorted(found, key=lambda path: int(path.name.removeprefix("journal-")))
+
+
+def zone_files(runtime: Path, zone_id: str) -> ZoneFiles:
+    return ZoneFiles(runtime / zone_id)
+
+
+def snapshot_file(runtime: Path) -> Path:
+    return runtime / "snapshot"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Readers see the old file or the new one, never a part."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_bytes(data)
+    scratch.replace(path)
+
+
+def map_file(path: Path, size_bytes: int = 0, writable: bool = False) -> mmap.mmap:
+    """Map a file into shared memory; with `size_bytes` it is made, zeroed, that long (sparse)."""
+    flags = (os.O_RDWR if writable else os.O_RDONLY) | (os.O_CREAT if size_bytes else 0)
+    descriptor = os.open(path, flags, 0o660)
+    try:
+        if size_bytes and os.fstat(descriptor).st_size != size_bytes:
+            os.ftruncate(descriptor, size_bytes)
+        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
+        return mmap.mmap(descriptor, 0, access=access)
+    finally:
+        os.close(descriptor)
+
+
+_TMPFS_MAGIC = 0x01021994
+_RAMFS_MAGIC = 0x858458F6
+
+
+class _StatFs(ctypes.Structure):
+    _fields_ = (("f_type", ctypes.c_long), ("rest", ctypes.c_byte * 256))
+
+
+def is_memory(path: Path) -> bool:
+    """Whether files below `path` live in memory (tmpfs, ramfs): statfs(2)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    found = _StatFs()
+    if libc.statfs(str(path).encode(), ctypes.byref(found)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(path))
+    return found.f_type in (_TMPFS_MAGIC, _RAMFS_MAGIC)
+
+
+def mount_memory(path: Path) -> bool:
+    """Make `path` a memory file system unless it is one already. True if it had to be mounted."""
+    path.mkdir(parents=True, exist_ok=True)
+    if is_memory(path):
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"hyperplane", str(path).encode(), b"tmpfs", 0, b"mode=0755") != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), f"mounting a memory file system on {path}")
+    return True
+
+
+def unmount_memory(path: Path) -> bool:
+    """Undo `mount_memory` if this very path is a mount point. True if something was unmounted."""
+    if not os.path.ismount(path):
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.umount2(str(path).encode(), 2) != 0:  # MNT_DETACH
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), f"unmounting {path}")
+    return True

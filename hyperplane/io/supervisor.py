@@ -1,0 +1,138 @@
+"""Start nodes, watch them, kill before replacing.
+
+A node ends in one of two ways. It dies: the kernel tells at once through its pidfd. Or it hangs:
+its heartbeat stands still, and then it is killed first (fencing), because a hung node still holds
+its queue and could wake up at any moment. Only when it is certainly gone does another process
+take its place, on the same queue and the same journal.
+"""
+
+import logging
+import os
+import select
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+
+from hyperplane.io.status import NodeState, StatusPage, Word
+from hyperplane.limits import RESTARTS_PER_MINUTE_MAX, SILENCE_MAX_S, STARTING_MAX_S
+
+_log = logging.getLogger("hyperplane.supervisor")
+
+_END_TIMEOUT_S = 30.0
+_RESTART_PAUSE_S = 1.0
+
+
+class Child:
+    """One node's place: the process in it now, and the page that shows its heartbeat."""
+
+    def __init__(self, index: int, page: StatusPage) -> None:
+        self.index = index
+        self.page = page
+        self.pid = 0
+        self.pidfd = -1
+        self.started_at = 0.0
+        self.restarts: deque[float] = deque(maxlen=RESTARTS_PER_MINUTE_MAX)
+
+    def silent_for(self, now: float) -> float:
+        """Seconds since the last heartbeat of this life."""
+        return now - max(self.page.get(Word.HEARTBEAT_MS) / 1000, self.started_at)
+
+    def patience_s(self) -> float:
+        """How long it may be silent: a node that takes in a million flows has no time for its heart."""
+        return STARTING_MAX_S if self.page.get(Word.STATE) == NodeState.STARTING else SILENCE_MAX_S
+
+
+class Supervisor:
+    """The nodes of one generation."""
+
+    def __init__(self, spawn: Callable[[int, int], None], pages: list[StatusPage]) -> None:
+        """`spawn(index, ready)` is run in the forked process and never returns; `ready` gets a byte when it serves."""
+        self._spawn = spawn
+        self.children = [Child(index, page) for index, page in enumerate(pages)]
+        self.on_start: Callable[[Child], None] = lambda child: None
+
+    def start_all(self) -> None:
+        """Start every node and wait until all serve. Raises RuntimeError if one does not."""
+        waiting = [self._start(child) for child in self.children]
+        for child, ready in zip(self.children, waiting, strict=True):
+            answer = os.read(ready, 1)
+            os.close(ready)
+            if not answer:
+                raise RuntimeError(f"node {child.index} did not start; the log says why")
+
+    def _start(self, child: Child) -> int:
+        """Fork a node. Returns the descriptor that becomes readable when it serves or dies."""
+        ready, ready_write = os.pipe()
+        child.started_at = time.monotonic()
+        child.page.put(Word.STATE, NodeState.STARTING)
+        pid = os.fork()
+        if pid == 0:
+            os.close(ready)
+            self._spawn(child.index, ready_write)
+            os._exit(1)
+        os.close(ready_write)
+        child.pid = pid
+        child.pidfd = os.pidfd_open(pid)
+        self.on_start(child)
+        return ready
+
+    def died(self, child: Child) -> None:
+        """The kernel says that the process has ended: bury it and start the next."""
+        _, status = os.waitpid(child.pid, 0)
+        os.close(child.pidfd)
+        _log.warning("node %d (pid %d) ended: %s", child.index, child.pid, _describe(status))
+        child.pid, child.pidfd = 0, -1
+        self.replace(child)
+
+    def replace(self, child: Child) -> None:
+        """Start a node in an empty place, unless it has died too often just now."""
+        now = time.monotonic()
+        if len(child.restarts) == child.restarts.maxlen and now - child.restarts[0] < 60:
+            child.started_at = now + _RESTART_PAUSE_S
+            return
+        child.restarts.append(now)
+        os.close(self._start(child))
+
+    def check(self, now: float) -> None:
+        """Fence the nodes that hang, and fill the places that had to wait."""
+        for child in self.children:
+            if not child.pid:
+                if now >= child.started_at:
+                    self.replace(child)
+            elif child.silent_for(now) > child.patience_s():
+                _log.error("node %d (pid %d) is silent: killed", child.index, child.pid)
+                os.kill(child.pid, signal.SIGKILL)
+                child.started_at = now
+
+    def stop_all(self, timeout_s: float) -> None:
+        """Ask every node to answer what it holds and end; kill those that do not in time."""
+        for child in self.children:
+            if child.pid:
+                os.kill(child.pid, signal.SIGTERM)
+        for child in self.children:
+            if child.pid:
+                end_process(child.pid, child.pidfd, timeout_s)
+                os.waitpid(child.pid, 0)
+                os.close(child.pidfd)
+                child.pid, child.pidfd = 0, -1
+
+
+def end_process(pid: int, pidfd: int, timeout_s: float) -> None:
+    """Wait for the end of a process that was asked to end; kill it after `timeout_s`."""
+    if not _ended(pidfd, timeout_s):
+        _log.warning("pid %d does not end: killed", pid)
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        _ended(pidfd, _END_TIMEOUT_S)
+
+
+def _ended(pidfd: int, timeout_s: float) -> bool:
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return bool(poller.poll(timeout_s * 1000))
+
+
+def _describe(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return f"killed by {signal.Signals(os.WTERMSIG(status)).name}"
+    return f"exit status {os.waitstatus_to_exitcode(status)}"
