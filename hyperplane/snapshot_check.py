@@ -7,6 +7,7 @@ a flow that enters has an interface to leave by. Raises `ConfigurationError` wit
 
 from collections.abc import Hashable, Iterable
 
+from hyperplane import limits
 from hyperplane.errors import ConfigurationError
 from hyperplane.snapshot import Eni, EniKind, LoadBalancer, Protocol, Snapshot, TargetGroup, Zone
 
@@ -92,6 +93,8 @@ def _check_load_balancer(place: str, load_balancer: LoadBalancer, protocols: dic
             raise ConfigurationError(
                 f"{here}.protocol", f"is {listener.protocol.name}, its target group is {protocol.name}"
             )
+        if protocol is Protocol.TCP and listener.idle_timeout_s < limits.TCP_IDLE_TIMEOUT_S_MIN:
+            raise ConfigurationError(f"{here}.idle_timeout_s", f"is less than {limits.TCP_IDLE_TIMEOUT_S_MIN} for TCP")
 
 
 def _check_target_group(place: str, group: TargetGroup, zone_names: frozenset[str]) -> None:

@@ -150,7 +150,7 @@ _LISTENER = record(
     protocol=_PROTOCOL,
     port=_PORT,
     target_group_id=_NAME,
-    idle_timeout_s=integer(limits.TCP_IDLE_TIMEOUT_S_MIN, limits.TCP_IDLE_TIMEOUT_S_MAX),
+    idle_timeout_s=_TIMER_S,
 )
 _LOAD_BALANCER = record(
     LoadBalancer,

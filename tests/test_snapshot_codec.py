@@ -143,7 +143,13 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("zones.0.enis.1.security_rules.1.protocol", "SCTP", "zones[0].enis[1].security_rules[1].protocol", "any, TCP"),
     ("zones.0.enis.1.security_rules.0.port_first", 444, "zones[0].enis[1].security_rules[0].port_first", "port_last"),
     ("load_balancers.0.listeners.0.port", 0, "load_balancers[0].listeners[0].port", "1 to 65535"),
-    ("load_balancers.0.listeners.0.idle_timeout_s", 59, "load_balancers[0].listeners[0].idle_timeout_s", "60 to 6000"),
+    (
+        "load_balancers.0.listeners.0.idle_timeout_s",
+        59,
+        "load_balancers[0].listeners[0].idle_timeout_s",
+        "less than 60",
+    ),
+    ("load_balancers.0.listeners.0.idle_timeout_s", 6001, "load_balancers[0].listeners[0].idle_timeout_s", "to 6000"),
     (
         "load_balancers.0.listeners.0.target_group_id",
         "x",
