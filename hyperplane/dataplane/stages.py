@@ -34,12 +34,22 @@ from hyperplane.wire.reply import error_packet
 from hyperplane.wire.tcp_options import FAST_OPEN, MULTIPATH, blank_options, clamp_mss, option_kinds
 
 _ORIGINAL, _REPLY = Direction.ORIGINAL, Direction.REPLY
+_TCP_HEADER_BYTES = 20
+_USUAL_OPTIONS = b"\x01\x01\x08\x0a"
+_USUAL_BYTES = 12
+"""Two NOPs and a timestamp, which fills its room exactly (RFC 7323 appendix A): nearly every segment has just this."""
 
 
 def parse(plane: Plane, passage: Passage) -> Verdict | None:
     """Bytes to headers, checksum verified or finished (RFC 791, 9293, 768, 792)."""
+    packet = passage.packet
     try:
-        passage.packet.load(passage.buffer, passage.start, passage.length, passage.checksum_state)
+        packet.load(passage.buffer, passage.start, passage.length, passage.checksum_state)
+        if packet.protocol == TCP:
+            options = packet.transport + _TCP_HEADER_BYTES
+            room = packet.payload - options
+            if room and (room != _USUAL_BYTES or passage.buffer[options : options + 4] != _USUAL_OPTIONS):
+                option_kinds(passage.buffer, options, packet.payload)
     except WireError as error:
         return MALFORMED[error.malformation]
     return None
@@ -115,17 +125,15 @@ def inject(plane: Plane, passage: Passage) -> Verdict | None:
     assert entry is not None
     mtu = min(entry.endpoint.mtu, entry.balancer.mtu)
     headers = 40 if packet.version == 4 else 60
-    first, last = packet.transport + 20, packet.payload
-    try:
-        kinds = option_kinds(packet.buffer, first, last)
-        delta = clamp_mss(packet.buffer, first, last, mtu - headers)  # RFC 6691; AWS clamps too
-        if FAST_OPEN in kinds or MULTIPATH in kinds:
-            # A fast open cookie is bound to the address the target sees, which all clients share (RFC 7413);
-            # a multipath join could reach another target (RFC 8684). Without the option both fall back.
-            delta += blank_options(packet.buffer, first, last, (FAST_OPEN, MULTIPATH))
-            plane.counters.add(Count.FAST_OPEN_STRIPPED if FAST_OPEN in kinds else Count.MULTIPATH_STRIPPED)
-    except WireError as fault:
-        return MALFORMED[fault.malformation]
+    first, last = packet.transport + _TCP_HEADER_BYTES, packet.payload
+    kinds = option_kinds(packet.buffer, first, last)
+    delta = clamp_mss(packet.buffer, first, last, mtu - headers)  # RFC 6691; AWS clamps too
+    if FAST_OPEN in kinds or MULTIPATH in kinds:
+        # A fast open cookie is bound to the address the target sees, which all clients share (RFC 7413);
+        # a multipath join could reach another target (RFC 8684). Without the option both fall back.
+        delta += blank_options(packet.buffer, first, last, (FAST_OPEN, MULTIPATH))
+        plane.counters.add(Count.FAST_OPEN_STRIPPED, FAST_OPEN in kinds)
+        plane.counters.add(Count.MULTIPATH_STRIPPED, MULTIPATH in kinds)
     packet.checksum = (packet.checksum - delta) % MODULUS
     if packet.payload < packet.end:
         _cut_payload(packet)

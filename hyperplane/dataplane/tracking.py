@@ -3,8 +3,7 @@
 from hyperplane.dataplane.counters import Count
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
-from hyperplane.dataplane.verdict import DROPS, MALFORMED, DropReason, Verdict
-from hyperplane.errors import WireError
+from hyperplane.dataplane.verdict import DROPS, DropReason, Verdict
 from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.key import Direction
 from hyperplane.flow.tcp_state import INPUTS, NEXT_STATE, REFUSED, Input, State, plausible, window_max
@@ -63,10 +62,7 @@ def _track_unusual(plane: Plane, passage: Passage, entry: FlowEntry, event: int)
         entry.reopen()
         plane.table.state_changed(entry)
         plane.counters.add(Count.FLOWS_REOPENED)
-    try:
-        scale = find_window_scale(packet.buffer, packet.transport + 20, packet.payload)
-    except WireError as fault:
-        return MALFORMED[fault.malformation]
+    scale = find_window_scale(packet.buffer, packet.transport + 20, packet.payload)
     if scale:
         entry.scales |= scale << 4 if original else scale
     return None
