@@ -21,14 +21,16 @@ from benchmark.measurements import Measurement, tcp_measurements
 from benchmark.options import Options, parse_options
 from benchmark.processes import PACKAGES, require_tools
 from benchmark.rounds import Rounds, progress
+from benchmark.scaling import Nodes
 from benchmark.servers import Servers
 from benchmark.studies import FlowTable, Study, study_lines
+from benchmark.subject import Hyperplane
 from benchmark.summary import added_latency, rows
 from benchmark.table import comparison_lines, latency_lines, warning_lines
 from benchmark.udp import UdpCost, UdpRate
 
 MEASUREMENT_NAMES = ("content", "bulk_1", "bulk_8", "keep_alive", "connections", "udp_rate", "cpu", "latency")
-STUDY_NAMES = ("flow_table",)
+STUDY_NAMES = ("flow_table", "nodes")
 RUNTIME = Path("/run/hp-bench")
 """Configuration, logs and files of the run; gone at its end."""
 EXIT_DONE, EXIT_FAILED = 0, 1
@@ -63,12 +65,18 @@ class Run:
         servers.start()
         self._describe()
         if self._compares():
-            self._compare(stack, servers, directory)
-        self._study()
+            with ExitStack() as contenders:
+                self._compare(contenders, servers, directory)
+        if self._studies():
+            self._study(servers, directory)
 
     def _compares(self) -> bool:
         """Naming nothing but studies leaves the comparison out."""
         return not self._options.only or any(name not in STUDY_NAMES for name in self._options.only)
+
+    def _studies(self) -> bool:
+        """Naming nothing but contenders and measurements leaves the studies out."""
+        return not self._options.only or any(name in STUDY_NAMES for name in self._options.only)
 
     def _describe(self) -> None:
         machine = describe_machine()
@@ -76,7 +84,9 @@ class Run:
         print("\n".join(machine_lines(machine)))
 
     def _compare(self, stack: ExitStack, servers: Servers, directory: Path) -> None:
-        contenders = [one for one in _contenders(directory) if self._options.wants(one.name, CONTENDER_NAMES)]
+        contenders = [
+            one for one in _contenders(directory, self._options.nodes) if self._options.wants(one.name, CONTENDER_NAMES)
+        ]
         for contender in contenders:
             stack.callback(contender.stop)
             contender.start()
@@ -87,10 +97,8 @@ class Run:
         finally:  # what was found before an interruption is still worth reading
             self._print_comparison(rounds)
 
-    def _study(self) -> None:
-        if self._options.only and not any(name in STUDY_NAMES for name in self._options.only):
-            return
-        studies: list[Study] = [FlowTable(self._options)]
+    def _study(self, servers: Servers, directory: Path) -> None:
+        studies: tuple[Study, ...] = (FlowTable(self._options), Nodes(servers, directory, self._options))
         results = {}
         for study in studies:
             if self._options.wants(study.name, STUDY_NAMES):
@@ -116,8 +124,8 @@ class Run:
         ]
 
 
-def _contenders(directory: Path) -> Sequence[Contender]:
-    return (Routing(), Nftables(), Haproxy(directory))
+def _contenders(directory: Path, nodes: int) -> Sequence[Contender]:
+    return (Hyperplane(directory, nodes), Routing(), Nftables(), Haproxy(directory))
 
 
 def _measurements(servers: Servers) -> Sequence[Measurement]:

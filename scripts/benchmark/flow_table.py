@@ -13,24 +13,29 @@ import json
 import mmap
 import random
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from benchmark.configuration import ENDPOINT_NUMBER_FIRST, LOAD_BALANCER_NUMBER, ZONE, make_snapshot
 from benchmark.failure import BenchmarkError
 from benchmark.layout import HTTP
+from benchmark.memory import pss_bytes
 from benchmark.segments import ACK, DATA, HEADERS_BYTES, SYN, SYN_ACK, flipped, write_segment
 from hyperplane.dataplane.engine import Dataplane, NodeIdentity
 from hyperplane.dataplane.verdict import Accept
 from hyperplane.flow.journal import JournalReader, JournalWriter, format_journal, journal_bytes
-from hyperplane.limits import FLOWS_PER_NODE_MAX, JOURNAL_RING_ENTRIES, SNAT_PORTS_PER_TARGET
+from hyperplane.flow.ports import PoolKey
+from hyperplane.io.claims import SharedPortClaims, pool_file_name
+from hyperplane.io.node import SEED_BYTES
+from hyperplane.limits import FLOWS_PER_NODE_MAX, JOURNAL_RING_ENTRIES
 from hyperplane.wire.packet import ChecksumState
 
 ENDPOINTS = ("10.80.0.1", "10.80.0.2", "10.80.0.3", "10.80.0.4")
 """Four, because one endpoint may hold no more than half a million flows."""
 CLIENT_FIRST = IPv4Address("10.81.0.1")
+NODES = 2
 CLIENT_PORT_FIRST = 1024
 CLIENT_PORTS = 60_000
 BATCH = 500
@@ -40,39 +45,21 @@ PACKETS = 100_000
 """Data segments whose cost is measured."""
 
 
-class Claims:
-    """Port claims of one pool in this process's memory: there is one node, so a plain store is atomic."""
-
-    def __init__(self) -> None:
-        self._bytes = bytearray(SNAT_PORTS_PER_TARGET)
-
-    def claim(self, index: int) -> bool:
-        free = not self._bytes[index]
-        self._bytes[index] = 1
-        return free
-
-    def release(self, index: int) -> None:
-        self._bytes[index] = 0
-
-    def taken(self) -> bytes:
-        return bytes(self._bytes)
-
-    def is_mine(self, index: int) -> bool:
-        return bool(self._bytes[index])
-
-    def owned(self) -> Iterator[int]:
-        return (index for index, owner in enumerate(self._bytes) if owner)
-
-
 class Node:
-    """One engine with a journal in shared memory."""
+    """One engine, with its journal and its port claims in shared memory."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, ports: Path) -> None:
         self.memory = mmap.mmap(-1, journal_bytes(FLOWS_PER_NODE_MAX, JOURNAL_RING_ENTRIES))
         format_journal(memoryview(self.memory), FLOWS_PER_NODE_MAX, JOURNAL_RING_ENTRIES)
         writer = JournalWriter(memoryview(self.memory))
-        self.engine = Dataplane(NodeIdentity(ZONE, index, 2), writer, lambda _: Claims(), bytes(64), bytes(16))
-        snapshot = make_snapshot(ENDPOINTS, "10.82.0.1", "10.0.0.0/8", "10.0.0.0/8", 2)
+
+        def open_claims(key: PoolKey) -> SharedPortClaims:
+            return SharedPortClaims(ports / pool_file_name(key), index, NODES)
+
+        self.engine = Dataplane(
+            NodeIdentity(ZONE, index, NODES), writer, open_claims, bytes(SEED_BYTES), bytes(SEED_BYTES)
+        )
+        snapshot = make_snapshot(ENDPOINTS, "10.82.0.1", "10.0.0.0/8", "10.0.0.0/8", NODES)
         self.engine.load_snapshot(snapshot, time.monotonic())
 
 
@@ -149,22 +136,15 @@ def _number(flow: int) -> int:
     return ENDPOINT_NUMBER_FIRST + flow % len(ENDPOINTS)
 
 
-def pss_bytes() -> int:
-    """Proportional set size of this process (proc(5), smaps_rollup)."""
-    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    raise BenchmarkError("this kernel has no smaps_rollup")
-
-
-def measure(flow_count: int) -> dict[str, float]:
-    node = Node(0)
+def measure(flow_count: int, ports: Path) -> dict[str, float]:
+    """The figures of one case. `ports`: a directory in memory for the port claims."""
+    node = Node(0, ports)
     feed = Feed(node.engine, flow_count)
-    gc.collect()
+    gc.freeze()
+    gc.disable()  # as a node does
     empty = pss_bytes()
     feed.set_up()
     set_up_s, feed.engine_s = feed.engine_s, 0.0
-    gc.collect()
     full = pss_bytes()
     feed.forward(BATCH)  # warm the code, not the flows
     feed.engine_s = 0.0
@@ -175,25 +155,24 @@ def measure(flow_count: int) -> dict[str, float]:
         "packet_us": feed.engine_s / PACKETS * 1e6,
         "bytes_per_flow": (full - empty) / flow_count,
     }
-    return found | _measure_replica(node, flow_count)
+    return found | _measure_replica(node, flow_count, ports)
 
 
-def _measure_replica(node: Node, flow_count: int) -> dict[str, float]:
+def _measure_replica(node: Node, flow_count: int, ports: Path) -> dict[str, float]:
     """What a peer needs to learn all flows from the journal, and to hold them."""
-    peer = Node(1)
-    gc.collect()
+    peer = Node(1, ports)
     empty = pss_bytes()
     peer.engine.set_peers({"node-0": JournalReader(memoryview(node.memory))})
     began = time.perf_counter()
     while peer.engine.receive_deltas(time.monotonic()):
         pass
     taken_s = time.perf_counter() - began
-    held = len(peer.engine.plane.table)
+    held = peer.engine.flow_count
     if held != flow_count:
         raise BenchmarkError(f"the peer learned {held} of {flow_count} flows")
-    gc.collect()
     return {"replica_per_s": flow_count / taken_s, "replica_bytes_per_flow": (pss_bytes() - empty) / flow_count}
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(int(sys.argv[1]))))
+    with tempfile.TemporaryDirectory(prefix="hp-bench-", dir="/dev/shm") as directory:
+        print(json.dumps(measure(int(sys.argv[1]), Path(directory))))
