@@ -25,7 +25,7 @@ from netns.names import is_ours
 from netns.route import describe_rule
 from netns.settle import bridge_mac, settle
 from netns.sysctl import QUIET, known_here, set_sysctls
-from netns.topology import KERNEL_RULES, Bridge, Link, LinkEnd, Namespace, Topology
+from netns.topology import KERNEL_RULES, Bridge, Link, LinkEnd, Namespace, Rule, Topology
 from netns.validate import validate
 
 
@@ -107,15 +107,19 @@ class _Builder:
 
     def _match_rules(self, space: Namespace, netlink: Netlink) -> None:
         wanted = space.rules or KERNEL_RULES
-        found = set(netlink.rules())
-        for rule in wanted:
-            if rule not in found:
-                netlink.add_rule(rule)
-                self._did(space.name, f"{describe_rule(rule)} added")
-        if found <= set(wanted):
+        self._add_rules(space.name, wanted, netlink)
+        if set(netlink.rules()) <= set(wanted):
             return
         count = netlink.delete_rules(lambda rule: rule not in wanted)
         self._did(space.name, f"{count} other rules deleted")
+        # The kernel takes some other rules for ours (it overlooks "not") and refused to add ours beside them.
+        self._add_rules(space.name, wanted, netlink)
+
+    def _add_rules(self, namespace: str, wanted: tuple[Rule, ...], netlink: Netlink) -> None:
+        found = set(netlink.rules())
+        for rule in wanted:
+            if rule not in found and netlink.add_rule(rule):
+                self._did(namespace, f"{describe_rule(rule)} added")
 
     # --- links ---
 

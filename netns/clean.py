@@ -46,7 +46,8 @@ def clean(prefix: str = PREFIX) -> Removed:
 def processes(names: Iterable[str]) -> dict[str, tuple[int, ...]]:
     """Ids of the processes in each namespace, ascending: those with at least one thread there.
 
-    Missing namespaces have none. A process that only holds a socket of a namespace is not found.
+    Missing namespaces have none. Not found is a process that only
+    holds a socket of a namespace, or that the caller may not look into.
     """
     found: dict[str, list[int]] = {name: [] for name in names}
     name_of = {namespaces.identity_or_none(name): name for name in found}
@@ -65,6 +66,8 @@ def _namespaces_of(pid: int) -> set[int]:
             inodes.add(os.stat(f"/proc/{pid}/task/{thread}/ns/net").st_ino)
     except (FileNotFoundError, ProcessLookupError):
         pass  # it ended while we looked
+    except PermissionError:
+        pass  # a process that we may not look into is none that we started
     return inodes
 
 

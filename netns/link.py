@@ -134,9 +134,13 @@ class Netlink:
         """IPv4 policy rules. None stands for one that `Rule` cannot express."""
         return [rule_of(message) for message in self._rules()]
 
-    def add_rule(self, rule: Rule) -> None:
+    def add_rule(self, rule: Rule) -> bool:
+        """Add the rule. False where the kernel holds another one for the same."""
+        added = False
         with self._deed(f"add {describe_rule(rule)}"), self._tolerating(errno.EEXIST):
             self._ip.rule("add", **rule_request(rule))
+            added = True
+        return added
 
     def delete_rules(self, unwanted: Callable[[Rule | None], bool]) -> int:
         """Delete the unwanted ones of `rules`; returns how many there were."""
@@ -216,6 +220,8 @@ class NetlinkPool:
         for netlink in self._open.values():
             netlink.close()
         self._open.clear()
+        # A transport lets go of its socket in the loop's next round.
+        self._loop.run_until_complete(asyncio.sleep(0))
         self._loop.close()
 
     def of(self, namespace: str) -> Netlink:

@@ -82,7 +82,11 @@ FAULTS: list[tuple[str, Callable[[Node], object], str]] = [
         lambda n: n.require("name").entries(),
         "lab.yml:1: name: expected keys and values, found 'lab one'",
     ),
-    ("text for a number", lambda n: n.require("name").integer(0, 9), "lab.yml:1: name: expected a whole number, found 'lab one'"),
+    (
+        "text for a number",
+        lambda n: n.require("name").integer(0, 9),
+        "lab.yml:1: name: expected a whole number, found 'lab one'",
+    ),
     (
         "quoted number",
         lambda n: n.require("quoted").integer(0, 99),
