@@ -23,6 +23,8 @@ from netns.topology import Link, LinkEnd, Scope, Topology
 from netns.validate import validate
 
 SO_MARK = 36
+IP_RECVERR = 11
+"""`ip(7)`: without it a UDP socket hears nothing of an unreachable network."""
 WAIT_S = 10.0
 """For what must come. Nothing is concluded from what does not come within a time."""
 
@@ -209,6 +211,7 @@ def test_what_has_no_route_in_a_vpc_gets_no_answer(prefix: str) -> None:
         open_socket(f"{prefix}-consumer-a", socket.AF_INET, socket.SOCK_DGRAM) as abroad,
         open_socket(f"{prefix}-consumer-a", socket.AF_INET, socket.SOCK_DGRAM) as to_router,
     ):
+        abroad.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
         abroad.connect(("10.9.3.20", 8080))
         abroad.send(b"x")
         to_router.connect(("10.0.1.1", 9))
