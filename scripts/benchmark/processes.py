@@ -20,6 +20,7 @@ PACKAGES = {
     "ip": "iproute2",
     "setpriv": "util-linux",
     "nstat": "iproute2",
+    "sysctl": "procps",
     "ethtool": "ethtool",
     "iperf3": "iperf3",
     "wrk": "wrk",
