@@ -115,6 +115,9 @@ SNAPSHOT_BYTES_MAX = 64 << 20
 SNAPSHOT_BEAT_S = 0.1
 """Nodes read the whole snapshot this often, changed or not."""
 
+LAB_FILE_BEAT_S = 0.5
+"""How often the control process looks whether the lab file has changed."""
+
 SECURITY_GROUP_RULES_MAX = 1000
 """AWS: rules per group times groups per interface may not exceed 1,000."""
 

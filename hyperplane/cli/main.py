@@ -5,23 +5,25 @@ Exit status: 0 done, 1 failed, 2 wrong usage.
 
 import logging
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from hyperplane.cli.lab import lab
+from hyperplane.cli.options import API_ADDRESS, API_PORT, HELP, LabFile, Runtime
 from hyperplane.errors import ConfigurationError
+from hyperplane.io.lab_file import DEFAULT_LAB
+from hyperplane.io.processes import ProcessFailed
 from hyperplane.io.runtime import DEFAULT_RUNTIME
+from netns.iptables import RulesetError
 
 app = typer.Typer(
     help="AWS PrivateLink, its Network Load Balancer and the engine beneath them, on Linux network namespaces.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings=HELP,
 )
-
-Runtime = Annotated[
-    Path, typer.Option("--runtime", envvar="HYPERPLANE_RUNTIME", help="Directory of sockets, journals and logs.")
-]
+app.add_typer(lab, name="lab")
 
 
 @app.callback()
@@ -52,13 +54,44 @@ def fabric(
     raise typer.Exit(run_fabric(FabricPlan(zone, netns, runtime, from_environment())))
 
 
+@app.command()
+def control(
+    lab_file: LabFile = DEFAULT_LAB,
+    runtime: Runtime = DEFAULT_RUNTIME,
+    address: Annotated[str, typer.Option(help="Address of the health page.")] = API_ADDRESS,
+    port: Annotated[int, typer.Option(help="Its port.")] = API_PORT,
+) -> None:
+    """Keep the snapshot in step with a lab file and answer whether all is well. Runs until it is told to stop."""
+    from hyperplane.io.control import run_control  # noqa: PLC0415
+
+    raise typer.Exit(run_control(lab_file, runtime, address, port))
+
+
+@app.command()
+def target(
+    name: Annotated[str, typer.Option(help="What it calls itself in its answers.")],
+    tcp: Annotated[list[int] | None, typer.Option(help="TCP port of the HTTP server; may be given again.")] = None,
+    udp: Annotated[list[int] | None, typer.Option(help="UDP port of the echo; may be given again.")] = None,
+) -> None:
+    """Serve as a target of the lab: HTTP that answers what it saw, and a UDP echo. Runs until it is told to stop."""
+    from hyperplane.io.target import serve_target  # noqa: PLC0415
+
+    raise typer.Exit(serve_target(name, tcp or [], udp or []))
+
+
 def main() -> None:
     """Run the command and turn what is the operator's to mend into one clear line."""
     try:
         app()
-    except ConfigurationError as error:
-        print(f"hyperplane: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+    except (ConfigurationError, ProcessFailed, RulesetError) as error:
+        fail(str(error))
     except PermissionError as error:
-        print(f"hyperplane: {error} (this needs root)", file=sys.stderr)
-        raise SystemExit(1) from None
+        fail(f"{error} (this needs root)")
+    except OSError as error:
+        fail(str(error))
+
+
+def fail(message: str) -> None:
+    """One line on standard error, exit status 1."""
+    print(f"hyperplane: {message}", file=sys.stderr)
+    raise SystemExit(1)

@@ -30,6 +30,7 @@ from hyperplane.io.mutants import Mutants
 from hyperplane.io.nfqueue import Queue
 from hyperplane.io.node import SEED_BYTES, NodePlan, run_node
 from hyperplane.io.privilege import node_user_ids
+from hyperplane.io.processes import say_ready
 from hyperplane.io.runtime import map_file, snapshot_file, write_atomically, zone_files
 from hyperplane.io.snapshot_file import SnapshotReader, read_snapshot
 from hyperplane.io.status import StatusPage, Word
@@ -293,6 +294,7 @@ def run_fabric(plan: FabricPlan) -> int:
     try:
         fabric.start()
         _log.info("zone %s: generation %d serves", plan.zone, fabric.generation)
+        say_ready()
         restart = fabric.serve()
     except BaseException:
         # Not by way of destructors: they would unbind the queues that living nodes still serve.

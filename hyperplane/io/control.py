@@ -1,0 +1,109 @@
+"""The control process: keeps the snapshot in step with the lab file, and answers whether all is well.
+
+The lab file is looked at in a fixed rhythm. What is wrong with it is logged and shown, and the last
+good snapshot stays in force; the packet plane never waits for this process and does not notice
+when it is gone.
+"""
+
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from hyperplane.errors import ConfigurationError
+from hyperplane.io.health import health
+from hyperplane.io.processes import say_ready
+from hyperplane.io.reconcile import reconcile
+from hyperplane.limits import LAB_FILE_BEAT_S
+from netns.errors import KernelError
+
+_log = logging.getLogger("hyperplane.control")
+
+HEALTH_PATH = "/_hyperplane/health"
+
+
+class Control:
+    """Follows one lab file."""
+
+    def __init__(self, lab: Path, runtime: Path) -> None:
+        self._lab = lab
+        self._runtime = runtime
+        self._seen: tuple[int, int] | None = None
+        self.problem: str | None = None
+        """What is wrong with the lab file as it stands; None if it is in force."""
+
+    def poll(self) -> None:
+        """Reconcile if the file has changed since the last look."""
+        try:
+            status = self._lab.stat()
+        except OSError as error:
+            self._tell(f"{self._lab}: {error.strerror}")
+            return
+        seen = (status.st_mtime_ns, status.st_size)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            done = reconcile(self._lab, self._runtime, time.monotonic())
+        except (ConfigurationError, KernelError, OSError) as error:
+            self._tell(str(error))
+            return
+        self.problem = None
+        for change in done.changes:
+            _log.info("%s", change)
+        if done.snapshot_changed:
+            _log.info("snapshot %d is in force", done.snapshot.version)
+
+    def _tell(self, problem: str) -> None:
+        if problem != self.problem:
+            _log.error("the lab file is not taken, the last good snapshot stays in force: %s", problem)
+        self.problem = problem
+
+    def answer(self) -> tuple[int, dict[str, object]]:
+        """HTTP status and body of the health page."""
+        found = health(self._runtime)
+        body = found.as_dict() | {"lab_file": str(self._lab), "lab_problem": self.problem}
+        return (200 if found.healthy and self.problem is None else 503), body
+
+
+def _handler(control: Control) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        """One request."""
+
+        protocol_version = "HTTP/1.1"
+        server_version = "hyperplane"
+
+        def do_GET(self) -> None:
+            status, answer = control.answer() if self.path == HEALTH_PATH else (404, {"message": "not found"})
+            body = (json.dumps(answer, indent=2) + "\n").encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, template: str, *args: object) -> None:
+            _log.debug(template, *args)
+
+    return Handler
+
+
+def run_control(lab: Path, runtime: Path, address: str, port: int) -> int:
+    """Serve until told to stop. Raises OSError when the port is taken."""
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # before the threads start, so that only this one hears them
+    control = Control(lab, runtime)
+    control.poll()
+    server = ThreadingHTTPServer((address, port), _handler(control))
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    _log.info("http://%s:%d%s, lab file %s, pid %d", address, port, HEALTH_PATH, lab, os.getpid())
+    say_ready()
+    while signal.sigtimedwait(signals, LAB_FILE_BEAT_S) is None:
+        control.poll()
+    server.shutdown()
+    return 0
