@@ -57,6 +57,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class TargetGroup:
+    """The targets behind listeners, and how one of them is chosen."""
+
     target_group_id: str
     protocol: Protocol
     targets: tuple[Target, ...]
@@ -77,11 +79,15 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class LoadBalancer:
+    """A load balancer's listeners; its addresses are ENIs of their own."""
+
     load_balancer_id: str
     listeners: tuple[Listener, ...]
 
 
 class EniKind(Enum):
+    """Whose interface: packets enter by an endpoint's, and leave for the targets by a load balancer's."""
+
     ENDPOINT = "endpoint"
     LOAD_BALANCER = "load_balancer"
 
@@ -114,6 +120,8 @@ class Eni:
 
 @dataclass(frozen=True, slots=True)
 class Zone:
+    """One Availability Zone: its nodes are numbered from 0, its interfaces from 1."""
+
     name: str
     zone_id: str
     node_count: int
@@ -122,6 +130,8 @@ class Zone:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
+    """The whole configuration. Timers and limits hold for every zone."""
+
     version: int
     """Rises with every compilation."""
     zones: tuple[Zone, ...]
