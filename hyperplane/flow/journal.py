@@ -131,6 +131,13 @@ class _Layout:
             row,
         )
 
+    def deltas(self) -> Iterator[Delta]:
+        """The state area as it is now: every row in use, once. No reader's place moves."""
+        for row in range(min(self.header[_HIGH_WATER], self.row_count)):
+            delta = self.delta(row)
+            if delta is not None:
+                yield delta
+
 
 def format_journal(memory: memoryview, rows: int, ring: int) -> None:
     """Make a journal of zeroed `memory` (`journal_bytes` long)."""
@@ -187,10 +194,7 @@ class JournalWriter(_Layout):
 
     def own_deltas(self) -> Iterator[Delta]:
         """What an earlier writer left in the state area."""
-        for row in range(self._high_water):
-            delta = self.delta(row)
-            if delta is not None:
-                yield delta
+        return self.deltas()
 
     def _take_row(self) -> int:
         if self._free:
