@@ -53,19 +53,30 @@ def _answer_target(plane: Plane, passage: Passage) -> Verdict:
     return plane.reply(DropReason.NO_FLOW, reset_packet(packet), interface, passage.now)
 
 
-def _refuse(plane: Plane, passage: Passage) -> Verdict | None:
-    """Why this packet may not start a flow; None if it may."""
+def unwelcome(passage: Passage) -> DropReason | None:
+    """Why whoever sent this packet may not talk to this ENI at all; None if he may."""
     packet, interface = passage.packet, passage.interface
     source, destination, _, port = parts_of(packet.tuple_bytes)
     if destination != interface.address:
-        return DROPS[DropReason.NOT_OUR_ADDRESS]
+        return DropReason.NOT_OUR_ADDRESS
     if source == destination or not interface.in_vpc(source):
-        return DROPS[DropReason.FOREIGN_SOURCE]
-    if not interface.available or interface.load_balancer is None:
+        return DropReason.FOREIGN_SOURCE
+    if not interface.available:
+        return DropReason.NOT_AVAILABLE
+    if interface.is_endpoint and not interface.permits(packet.protocol, port, source):
+        return DropReason.SECURITY_GROUP
+    return None
+
+
+def _refuse(plane: Plane, passage: Passage) -> Verdict | None:
+    """Why this packet may not start a flow; None if it may."""
+    packet, interface = passage.packet, passage.interface
+    reason = unwelcome(passage)
+    if reason is not None:
+        return DROPS[reason]
+    if interface.load_balancer is None:
         return DROPS[DropReason.NOT_AVAILABLE]
-    if not interface.permits(packet.protocol, port, source):
-        return DROPS[DropReason.SECURITY_GROUP]
-    if (packet.protocol, port) not in interface.services:
+    if (packet.protocol, int.from_bytes(packet.tuple_bytes[-2:], "big")) not in interface.services:
         return DROPS[DropReason.NO_LISTENER]
     if packet.protocol == TCP:
         return _refuse_segment(plane, passage)

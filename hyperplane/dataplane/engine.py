@@ -24,7 +24,12 @@ from hyperplane.flow.interface import Interface, Service
 from hyperplane.flow.journal import JournalReader, JournalWriter
 from hyperplane.flow.ports import PoolKey, PortPools
 from hyperplane.flow.replication import Replication
-from hyperplane.limits import EXPIRED_PER_TICK_MAX, PORT_SWEEP_INTERVAL_S, PORTS_SWEPT_PER_TICK_MAX
+from hyperplane.limits import (
+    EXPIRED_PER_TICK_MAX,
+    PORT_SWEEP_INTERVAL_S,
+    PORTS_SWEPT_PER_TICK_MAX,
+    SNAT_PORTS_PER_TARGET,
+)
 from hyperplane.nat.port_pool import Draws, PortClaims
 from hyperplane.snapshot import Eni, EniKind, Snapshot, TargetGroup
 from hyperplane.wire.packet import ChecksumState
@@ -49,11 +54,12 @@ class Dataplane:
         open_claims: Callable[[PoolKey], PortClaims],
         seed: bytes,
         zone_key: bytes,
+        ports_per_target: int = SNAT_PORTS_PER_TARGET,
     ) -> None:
         """`seed`: secret of this node alone, for ports. `zone_key`: shared by the zone's nodes, for the flow hash."""
         self.identity = identity
         draws = Draws(seed)
-        pools = PortPools(open_claims, draws)
+        pools = PortPools(open_claims, draws, ports_per_target)
         self.plane = Plane(identity.index, identity.node_count, pools, FlowHasher(zone_key[:KEY_BYTES]), draws)
         self.plane.replication = Replication(
             identity.index, self.plane.table, self.plane.interfaces, pools, writer, self.plane.count_loss

@@ -15,7 +15,7 @@ verdict ends the packet's way; `count` sees every verdict. No stage calls an ear
     count      every packet and every drop reason
 """
 
-from hyperplane.dataplane.admission import Stage, admit
+from hyperplane.dataplane.admission import Stage, admit, unwelcome
 from hyperplane.dataplane.counters import DROP_INDEX, Count
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
@@ -63,9 +63,7 @@ def classify(plane: Plane, passage: Passage) -> Verdict | None:
         return DROPS[DropReason.UNKNOWN_INTERFACE]
     passage.interface = interface
     if packet.ttl <= 1:
-        # The kernel would answer too, but about the packet as we have rewritten it (RFC 1812 section 5.3.1).
-        answer = error_packet(packet, time_exceeded(packet.data()), interface.address)
-        return plane.reply(DropReason.TIME_EXCEEDED, answer, interface, passage.now)
+        return _time_exceeded(plane, passage)
     passage.direction = _ORIGINAL if interface.is_endpoint else _REPLY
     if packet.protocol == ICMP:
         return _classify_error(passage)
@@ -75,6 +73,18 @@ def classify(plane: Plane, passage: Passage) -> Verdict | None:
     else:
         passage.key = flipped(packet.tuple_bytes) + interface.suffixes[packet.protocol]
     return None
+
+
+def _time_exceeded(plane: Plane, passage: Passage) -> Verdict:
+    """The packet may not go on (RFC 1812 section 5.3.1). Who would not be let in is not told that we are here.
+
+    The kernel would answer too, but about the packet as we have rewritten it.
+    """
+    packet, interface = passage.packet, passage.interface
+    if unwelcome(passage) is not None:
+        return DROPS[DropReason.TIME_EXCEEDED]
+    answer = error_packet(packet, time_exceeded(packet.data()), interface.address)
+    return plane.reply(DropReason.TIME_EXCEEDED, answer, interface, passage.now)
 
 
 def _classify_error(passage: Passage) -> Verdict | None:
@@ -99,7 +109,7 @@ def find(plane: Plane, passage: Passage) -> Verdict | None:
     if entry is None or passage.now - entry.seen_at > entry.timeout_s:
         entry = _find_with_peers(plane, passage, flows)
     passage.entry = entry
-    if entry is not None and not entry.endpoint.available:
+    if entry is not None and not (entry.endpoint.available and entry.balancer.available):
         return DROPS[DropReason.NOT_AVAILABLE]
     return None
 
