@@ -62,6 +62,15 @@ def _next_free(taken: set[int], following: int) -> int:
     raise ConfigurationError("zones", f"all {limits.ENI_NUMBER_MAX} interface numbers of a zone are taken or resting")
 
 
+def _agreed(own: ZoneNumbers, used: ZoneNumbers) -> ZoneNumbers:
+    taken = set(used.numbers.values())
+    others = {
+        eni_id: number for eni_id, number in own.numbers.items() if number not in taken and eni_id not in used.numbers
+    }
+    resting = {number: since for number, since in own.resting.items() if number not in taken}
+    return ZoneNumbers(MappingProxyType({**used.numbers, **others}), MappingProxyType(resting), own.following)
+
+
 @dataclass(frozen=True)
 class Numbering:
     """All zones' numbers, by zone name."""
@@ -81,9 +90,15 @@ class Numbering:
         """The number of an interface that was among the last `renewed`."""
         return self.zones[zone_name].numbers[eni_id]
 
+    def agreeing_with(self, snapshot: Snapshot) -> "Numbering":
+        """This numbering, corrected by the snapshot that the nodes have: what they use is right."""
+        used = Numbering.of_snapshot(snapshot).zones
+        agreed = {name: _agreed(zone, used.get(name, ZoneNumbers())) for name, zone in self.zones.items()}
+        return Numbering(MappingProxyType({**used, **agreed}))
+
     @staticmethod
     def of_snapshot(snapshot: Snapshot) -> "Numbering":
-        """What a snapshot knows: its interfaces keep their numbers. It does not know who rests."""
+        """What a snapshot knows. Who rests it does not know: that is in the file of `numbering_codec.py`."""
         zones = {}
         for zone in snapshot.zones:
             numbers = {eni.eni_id: eni.number for eni in zone.enis}
