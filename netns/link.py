@@ -136,11 +136,14 @@ class Netlink:
 
     def add_rule(self, rule: Rule) -> bool:
         """Add the rule. False where the kernel holds another one for the same."""
-        added = False
-        with self._deed(f"add {describe_rule(rule)}"), self._tolerating(errno.EEXIST):
-            self._ip.rule("add", **rule_request(rule))
-            added = True
-        return added
+        try:
+            with self._deed(f"add {describe_rule(rule)}"):
+                self._ip.rule("add", **rule_request(rule))
+        except KernelError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            return False
+        return True
 
     def delete_rules(self, unwanted: Callable[[Rule | None], bool]) -> int:
         """Delete the unwanted ones of `rules`; returns how many there were."""

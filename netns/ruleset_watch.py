@@ -21,13 +21,21 @@ _DATAGRAM_BYTES = 65536
 
 
 class RulesetWatch:
-    """A file descriptor that becomes readable when rules of the namespace change."""
+    """A file descriptor that becomes readable when rules of the namespace change. A context manager."""
 
     def __init__(self, namespace: str) -> None:
         """Raises NamespaceMissing, OSError."""
         self._socket = open_socket(namespace, socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+        # Without an address of its own a socket hears nothing: announcements spare address 0, the kernel's.
+        self._socket.bind((0, 0))
         self._socket.setblocking(False)
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
+
+    def __enter__(self) -> "RulesetWatch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def fileno(self) -> int:
         return self._socket.fileno()

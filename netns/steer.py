@@ -23,8 +23,9 @@ Fragments are put together by the kernel before the mangle table sees them: a ru
 connection state turns its defragmentation on (`nf_defrag_ipv4`). What still is a fragment is dropped.
 
 iptables and not nft, because kernels without CONFIG_NFT_QUEUE refuse nft's queue statement and take this one.
-Queues are chosen by HMARK over addresses, ports and protocol. `--queue-balance` hashes addresses only, which
-would put all of a client's flows on one queue.
+Queues are chosen by HMARK over addresses and ports. `--queue-balance` hashes addresses only, which would put
+all of a client's flows on one queue. The protocol stays out: HMARK turns the hash's low bits by it and then scales
+by the high ones (`net/netfilter/xt_HMARK.c`), so it changes nothing.
 """
 
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ HASH_SEED = 0x68_70_2D_31
 """Fixed, so that a flow keeps its queue when rules are written again. Our choice; any number serves."""
 
 _CHAIN = "hp-steer"
-_HASHED = f"--hmark-tuple src,dst,sport,dport --hmark-proto-mask 0xff --hmark-rnd {HASH_SEED:#x}"
+_HASHED = f"--hmark-tuple src,dst,sport,dport --hmark-rnd {HASH_SEED:#x}"
 
 
 class Mode(Enum):

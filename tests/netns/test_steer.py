@@ -48,7 +48,7 @@ def chains(text: str, table: str) -> dict[str, list[str]]:
 
 
 def test_hash_mode_chooses_by_the_whole_tuple() -> None:
-    hashed = "--hmark-tuple src,dst,sport,dport --hmark-proto-mask 0xff --hmark-rnd 0x68702d31"
+    hashed = "--hmark-tuple src,dst,sport,dport --hmark-rnd 0x68702d31"
     assert chains(render(TWO), "mangle")["hp-e1"] == [
         f"-m mark --mark 0x0/0x80000000 -j HMARK {hashed} --hmark-mod 2 --hmark-offset 0x40000001",
         "-m mark --mark 0x1/0xff -j NFQUEUE --queue-num 10",
