@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from hyperplane.cli.lab import lab
+from hyperplane.cli.nodes import nodes
 from hyperplane.cli.options import API_ADDRESS, API_PORT, HELP, LabFile, Runtime
 from hyperplane.errors import ConfigurationError
 from hyperplane.io.lab_file import DEFAULT_LAB
@@ -24,6 +25,7 @@ app = typer.Typer(
     context_settings=HELP,
 )
 app.add_typer(lab, name="lab")
+app.command()(nodes)
 
 
 @app.callback()

@@ -34,6 +34,10 @@ from hyperplane.wire.reply import error_packet
 from hyperplane.wire.tcp_options import FAST_OPEN, MULTIPATH, blank_options, clamp_mss, option_kinds
 
 _ORIGINAL, _REPLY = Direction.ORIGINAL, Direction.REPLY
+_SEGMENTED = ChecksumState.SEGMENTED
+_TUPLE_END = -SUFFIX_BYTES
+_PACKETS_ORIGINAL, _BYTES_ORIGINAL = int(Count.PACKETS_ORIGINAL), int(Count.BYTES_ORIGINAL)
+_PACKETS_REPLY, _BYTES_REPLY = int(Count.PACKETS_REPLY), int(Count.BYTES_REPLY)
 _TCP_HEADER_BYTES = 20
 _USUAL_OPTIONS = b"\x01\x01\x08\x0a"
 _USUAL_BYTES = 12
@@ -175,12 +179,11 @@ def rewrite(plane: Plane, passage: Passage) -> Verdict | None:
     packet = passage.packet
     original = passage.direction is _ORIGINAL
     out = entry.balancer if original else entry.endpoint
-    if packet.length > out.mtu and packet.dont_fragment and packet.state is not ChecksumState.SEGMENTED:
+    if packet.length > out.mtu and packet.dont_fragment and packet.state is not _SEGMENTED:
         return _too_big(plane, passage, out)
     identification = 0 if packet.dont_fragment else plane.next_identification()
     if original:
-        new_tuple = entry.translated_key[:-SUFFIX_BYTES]
-        rewrite_packet(packet, new_tuple, entry.addresses, entry.transport, identification)
+        rewrite_packet(packet, entry.translated_key[:_TUPLE_END], entry.addresses, entry.transport, identification)
     else:
         rewrite_packet(packet, entry.return_tuple, -entry.addresses, -entry.transport, identification)
     return plane.accept(out.number)
@@ -212,11 +215,11 @@ def count(plane: Plane, passage: Passage, verdict: Verdict) -> None:
     values = plane.counters.values
     if type(verdict) is Accept:
         if passage.direction is _ORIGINAL:
-            values[Count.PACKETS_ORIGINAL] += 1
-            values[Count.BYTES_ORIGINAL] += passage.packet.length
+            values[_PACKETS_ORIGINAL] += 1
+            values[_BYTES_ORIGINAL] += passage.packet.length
         else:
-            values[Count.PACKETS_REPLY] += 1
-            values[Count.BYTES_REPLY] += passage.packet.length
+            values[_PACKETS_REPLY] += 1
+            values[_BYTES_REPLY] += passage.packet.length
         return
     assert not isinstance(verdict, Accept)
     values[Count.PACKETS_DROPPED] += 1

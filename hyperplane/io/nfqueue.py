@@ -19,7 +19,6 @@ import os
 import socket
 import struct
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import netfilterqueue
 
@@ -68,19 +67,15 @@ def _checksum_state(info: bytes) -> ChecksumState:
     return ChecksumState.UNFINISHED if flags & _INFO_UNFINISHED else ChecksumState.FINISHED
 
 
-_STATES = {flags.to_bytes(4, "big"): _checksum_state(flags.to_bytes(4, "big")) for flags in range(8)}
+_STATES = {bits: _checksum_state(bits) for bits in (flags.to_bytes(4, "big") for flags in range(8))}
+"""By NFQA_SKB_INFO: the kernel has three flags (NFQA_SKB_CSUMNOTREADY, GSO, CSUM_NOTVERIFIED)."""
 _NO_INFO = bytes(4)
 
 
-class QueuedPacket(NamedTuple):
-    """One packet in the batch. `start` and `length` are its place in the queue's buffer."""
-
-    packet_id: bytes
-    start: int
-    length: int
-    interface_index: bytes
-    state: ChecksumState
-    replayed: bool
+QueuedPacket = tuple[bytes, int, int, bytes, ChecksumState, bool]
+"""One packet of a batch: id, place in the queue's buffer, length in bytes, interface index, what is known of its
+checksum, whether it is replayed. Id and index are 4 bytes as the kernel writes them. A plain tuple, because one
+is made for every packet."""
 
 
 class _Layout:
@@ -182,12 +177,12 @@ class Queue:
         if fields[-1] != _ATTR_PAYLOAD or fields[:-2:2] != layout.headers:
             return None
         info = fields[layout.info_at] if layout.info_at >= 0 else _NO_INFO
-        return QueuedPacket(
+        return (
             fields[layout.id_at][:4],
             base + layout.payload_at,
             fields[-2] - 4,
             fields[layout.indev_at],
-            _STATES.get(info) or _checksum_state(info),
+            _STATES[info],
             layout.mark_at >= 0 and fields[layout.mark_at][0] >= 0x80,
         )
 
@@ -211,15 +206,15 @@ class Queue:
 
     # --- answering ---------------------------------------------------------------------------
 
-    def accept(self, packet: QueuedPacket, length: int, mark: int) -> None:
-        """Send the packet on as it stands in the buffer, `length` bytes long, by the routing table of `mark`."""
+    def accept(self, packet_id: bytes, start: int, length: int, mark: int) -> None:
+        """Send the packet on as it stands in the buffer, `length` bytes at `start`, by the routing table of `mark`."""
         mark_attribute = self._marks.get(mark)
         if mark_attribute is None:
             mark_attribute = self._marks[mark] = _ATTR.pack(8, _ATTR_MARK) + struct.pack("!I", mark)
-        at = packet.start - _VERDICT_BYTES
+        at = start - _VERDICT_BYTES
         total = _VERDICT_BYTES + length
         _VERDICT_IN_PLACE.pack_into(
-            self.buffer, at, total, self._accept, packet.packet_id, mark_attribute, length + 4, _ATTR_PAYLOAD
+            self.buffer, at, total, self._accept, packet_id, mark_attribute, length + 4, _ATTR_PAYLOAD
         )
         if total + self._answers_bytes > _SEND_BYTES_MAX:
             self.flush()

@@ -47,6 +47,10 @@ _log = logging.getLogger("hyperplane.node")
 
 SEED_BYTES = 32
 
+_ANSWERED_ID, _HEARTBEAT_MS = int(Word.ANSWERED_ID), int(Word.HEARTBEAT_MS)
+_POISONED = 70
+"""Exit status of a node that met the bytes it was told to die of."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodePlan:
@@ -83,6 +87,7 @@ class Node:
         self._busy = False
         self._stop_at: float | None = None
         self._lived_before = False
+        self._poison = plan.mutants.poison
 
     def _open_claims(self, key: PoolKey) -> SharedPortClaims:
         identity = self._plan.identity
@@ -175,38 +180,38 @@ class Node:
         queue = self._queue
         now = time.monotonic()
         for packet in packets:
-            if packet.replayed:
+            if packet[5]:
                 queue.flush()
                 self._answer_alone(packet, now)
             else:
                 self._decide(packet, now)
         queue.flush()
         words = self._page.words
-        words[Word.ANSWERED_ID] = int.from_bytes(packets[-1].packet_id, "big")
-        words[Word.HEARTBEAT_MS] = int(now * 1000)
+        words[_ANSWERED_ID] = int.from_bytes(packets[-1][0], "big")
+        words[_HEARTBEAT_MS] = int(now * 1000)
 
     def _decide(self, packet: QueuedPacket, now: float) -> None:
         queue = self._queue
-        poison = self._plan.mutants.poison
-        if poison and poison in queue.buffer[packet.start : packet.start + packet.length]:
-            os._exit(70)
-        number = self._interfaces.get(packet.interface_index)
+        packet_id, start, length, interface_index, state, _ = packet
+        if self._poison and self._poison in queue.buffer[start : start + length]:
+            os._exit(_POISONED)
+        number = self._interfaces.get(interface_index)
         if number is None:
-            number = self._look_up_interface(packet.interface_index)
-        verdict = self._dataplane.receive_packet(queue.buffer, packet.start, packet.length, packet.state, number, now)
+            number = self._look_up_interface(interface_index)
+        verdict = self._dataplane.receive_packet(queue.buffer, start, length, state, number, now)
         if type(verdict) is Accept:
-            queue.accept(packet, self._dataplane.packet_length, verdict.eni_number)
+            queue.accept(packet_id, start, self._dataplane.packet_length, verdict.eni_number)
             return
-        queue.drop(packet.packet_id)
+        queue.drop(packet_id)
         if isinstance(verdict, Reply):
             self._emitter.send(verdict.packet, verdict.eni_number)
 
     def _answer_alone(self, packet: QueuedPacket, now: float) -> None:
         """A packet that was in a node's hands when it died: its id is on the page while we hold it."""
-        data = self._queue.buffer[packet.start : packet.start + packet.length]
-        digest = blake2b(data, digest_size=8).hexdigest()
-        _log.warning("packet %s of %d bytes comes a second time: a node died holding it", digest, packet.length)
-        self._page.put(Word.REPLAY_ID, int.from_bytes(packet.packet_id, "big"))
+        packet_id, start, length, *_ = packet
+        digest = blake2b(self._queue.buffer[start : start + length], digest_size=8).hexdigest()
+        _log.warning("packet %s of %d bytes comes a second time: a node died holding it", digest, length)
+        self._page.put(Word.REPLAY_ID, int.from_bytes(packet_id, "big"))
         self._decide(packet, now)
         self._queue.flush()
         self._page.put(Word.REPLAY_ID, 0)
@@ -222,7 +227,7 @@ class Node:
         waiting = queue.read()
         first_unread = answered + PACKETS_PER_WAKE_MAX + 1
         if waiting:
-            first_unread = min(first_unread, int.from_bytes(waiting[0].packet_id, "big"))
+            first_unread = min(first_unread, int.from_bytes(waiting[0][0], "big"))
         poison = page.get(Word.REPLAY_ID)
         in_hand = list(ids_between(answered + 1, first_unread - 1)) if self._lived_before else []
         for packet_id in in_hand:

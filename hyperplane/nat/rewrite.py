@@ -14,6 +14,10 @@ from hyperplane.wire.packet import TCP, ChecksumState, Packet
 _WORD = Struct("!H")
 _put_word = _WORD.pack_into
 
+_put_checksum_and_tuple = Struct("!H12s").pack_into
+"""The IPv4 header's checksum stands right in front of the addresses."""
+
+_SEGMENTED = ChecksumState.SEGMENTED
 _TCP_CHECKSUM = 16
 _UDP_CHECKSUM = 6
 
@@ -37,15 +41,14 @@ def rewrite(packet: Packet, new_tuple: bytes, addresses: int, transport: int, id
     buffer = packet.buffer
     start = packet.start
     if packet.version == 4:
-        buffer[start + 12 : start + 24] = new_tuple
         header = packet.header_checksum - addresses
         if not packet.dont_fragment:
             header += packet.identification - identification
             _put_word(buffer, start + 4, identification)
-        _put_word(buffer, start + 10, header % MODULUS)
+        _put_checksum_and_tuple(buffer, start + 10, header % MODULUS, new_tuple)
     else:
         buffer[start + 8 : start + 44] = new_tuple
-    if packet.state is ChecksumState.SEGMENTED:
+    if packet.state is _SEGMENTED:
         return
     if packet.protocol == TCP:
         _put_word(buffer, packet.transport + _TCP_CHECKSUM, (packet.checksum - transport) % MODULUS)

@@ -26,7 +26,7 @@ from enum import IntEnum
 from struct import Struct
 
 from hyperplane.errors import Malformation, WireError
-from hyperplane.wire.checksum import MODULUS, pseudo_sum
+from hyperplane.wire.checksum import MODULUS
 
 ICMP = 1
 TCP = 6
@@ -57,6 +57,9 @@ class ChecksumState(IntEnum):
     """A local sender summed only the pseudo-header: finish it."""
     SEGMENTED = 2
     """The kernel will cut this packet into segments and finish each: the field does not matter."""
+
+
+_UNFINISHED, _SEGMENTED = ChecksumState.UNFINISHED, ChecksumState.SEGMENTED  # looked up once, not per packet
 
 
 def _valid_flags() -> bytes:
@@ -172,7 +175,9 @@ class Packet:
                 field,
                 _,
             ) = _IPV4_TCP.unpack_from(buffer, start)
-            self._check_ipv4(total_length, fragment)
+            if total_length != length or fragment & 0xBFFF:
+                self._check_ipv4(total_length, fragment)
+            self.dont_fragment = fragment != 0
             self._check_tcp(offset_flags, field)
         elif protocol == UDP:
             if length < 28:
@@ -241,13 +246,17 @@ class Packet:
 
     def _check_tcp(self, offset_flags: int, field: int) -> None:
         header_bytes = offset_flags >> 12 << 2
-        if header_bytes < 20 or self.transport + header_bytes > self.start + self.length:
+        transport = self.transport
+        if header_bytes < 20 or transport + header_bytes > self.start + self.length:
             raise WireError(Malformation.BAD_LENGTH)
         if offset_flags & _RESERVED_BITS or not _VALID_FLAGS[offset_flags & 0x3F]:
             raise WireError(Malformation.BAD_TCP_FLAGS)
         self.flags = offset_flags & 0x1FF
-        self.payload = self.transport + header_bytes
-        self._settle_checksum(field)
+        self.payload = transport + header_bytes
+        if self.state is _SEGMENTED:
+            self.checksum = 0
+        else:
+            self._settle_checksum(field)
 
     def _check_udp(self, udp_length: int, field: int) -> None:
         if udp_length != self.start + self.length - self.transport:
@@ -274,19 +283,24 @@ class Packet:
 
     def _settle_checksum(self, field: int) -> None:
         """Verify or finish the checksum, as `state` says. One sum answers both questions."""
-        state = self.state
-        if state is ChecksumState.SEGMENTED:
+        if self.state is _SEGMENTED:
             self.checksum = 0
             return
-        addresses = self.tuple_bytes[:-4]
-        length = self.start + self.length - self.transport
-        total = pseudo_sum(addresses, self.protocol, length) + int.from_bytes(self._transport_bytes(), "big")
-        if state is ChecksumState.UNFINISHED:
+        transport = self.transport
+        end = self.start + self.length
+        length = end - transport
+        data = self.buffer[transport:end]
+        if length % 2:
+            data.append(0)
+        # The pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1): addresses, protocol, length.
+        from_bytes = int.from_bytes
+        total = from_bytes(self.tuple_bytes[:-4], "big") + self.protocol + length + from_bytes(data, "big")
+        if self.state is _UNFINISHED:
             self.checksum = (field - total) % MODULUS
-            return
-        if total % MODULUS:
+        elif total % MODULUS:
             raise WireError(Malformation.BAD_CHECKSUM)
-        self.checksum = field
+        else:
+            self.checksum = field
 
     @property
     def end(self) -> int:
