@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from hyperplane.cli.flows import flows
 from hyperplane.cli.lab import lab
 from hyperplane.cli.nodes import nodes
 from hyperplane.cli.options import API_ADDRESS, API_PORT, HELP, LabFile, Runtime
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(lab, name="lab")
 app.command()(nodes)
+app.command()(flows)
 
 
 @app.callback()

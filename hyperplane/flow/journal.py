@@ -52,6 +52,9 @@ _CRC_AT = 8
 _IN_USE = 1 << 63
 _SEEN_MASK = (1 << 39) - 1
 
+_LOOKS_MAX = 8
+"""Looks at one row before it is left for later."""
+
 assert _IDENTITY_AT + _IDENTITY.size == JOURNAL_ROW_BYTES
 
 
@@ -100,13 +103,25 @@ class _Layout:
             view.release()
 
     def delta(self, row: int) -> Delta | None:
-        """The row as a delta; None if it is not in use or half written."""
-        word = self.words[row * _WORDS_PER_ROW]
-        if not word & _IN_USE:
-            return None
+        """The row as a delta; None if it is not in use or half written.
+
+        The word is looked at before and after the identity: a row that got another flow in between is looked
+        at again, so the two never belong to different flows. A row that changes at every look is left for
+        later, as its writer is alive and will announce it again.
+        """
+        words, place = self.words, row * _WORDS_PER_ROW
         at = row * JOURNAL_ROW_BYTES
-        identity = self.rows[at + _IDENTITY_AT : at + JOURNAL_ROW_BYTES]
-        if crc32(identity) != _CRC.unpack_from(self.rows, at + _CRC_AT)[0]:
+        for _ in range(_LOOKS_MAX):
+            word = words[place]
+            if not word & _IN_USE:
+                return None
+            rest = bytes(self.rows[at + _CRC_AT : at + JOURNAL_ROW_BYTES])
+            if words[place] == word:
+                break
+        else:
+            return None
+        identity = rest[_IDENTITY_AT - _CRC_AT :]
+        if crc32(identity) != _CRC.unpack_from(rest)[0]:
             return None
         endpoint, balancer, protocol, version, client, target, from_port, to_port, target_port, snat_port, born_ms = (
             _IDENTITY.unpack(identity)
@@ -236,48 +251,50 @@ class JournalReader(_Layout):
         super().__init__(memory)
         self._incarnation = 0
         self._position = 0
-        self._rebuild_row = -1
+        self._walk_row = self._walk_rows = self._walk_left = 0
         self.rebuild()
 
     @property
     def behind(self) -> bool:
         """Whether there is anything to read. Cheap: two words."""
         header = self.header
-        return header[_COUNT] != self._position or header[_INCARNATION] != self._incarnation or self._rebuild_row >= 0
+        return header[_COUNT] != self._position or header[_INCARNATION] != self._incarnation or self._walk_left > 0
 
     def rebuild(self) -> None:
-        """Read the whole state area again, then go on with the ring."""
-        self._incarnation = self.header[_INCARNATION]
-        self._position = self.header[_COUNT]
-        self._rebuild_row = 0
+        """Read the whole state area, then go on with the ring from here.
+
+        A walk that is under way goes on where it is and makes a full round from there: a writer that laps the
+        reader again and again cannot keep it from any row.
+        """
+        header = self.header
+        self._incarnation = header[_INCARNATION]
+        self._position = header[_COUNT]
+        self._walk_rows = self._walk_left = min(header[_HIGH_WATER], self.row_count)
 
     def read(self, at_most: int) -> list[Delta]:
-        """The next deltas, about `at_most`. An empty list means nothing is left."""
+        """Look at the next `at_most` rows. The list may be empty though more is left: `behind` tells."""
         header = self.header
         count = header[_COUNT]
-        if header[_INCARNATION] != self._incarnation or count - self._position > self.ring_count - at_most:
+        if header[_INCARNATION] != self._incarnation or count - self._position >= self.ring_count:
             self.rebuild()
-            count = self._position
-        if self._rebuild_row >= 0:
+        if self._walk_left:
             return self._read_state(at_most)
         first, last = self._position, min(count, self._position + at_most)
         mask = self.ring_count - 1
         rows = [self.ring[position & mask] for position in range(first, last)]
-        if header[_COUNT] - first > self.ring_count:
-            self.rebuild()  # lapped while reading
+        # The writer stores into the ring before it counts, so the slot of the change to come is lost as well.
+        if header[_COUNT] - first >= self.ring_count:
+            self.rebuild()
             return self._read_state(at_most)
         self._position = last
         found = (self.delta(row) for row in dict.fromkeys(rows) if row < self.row_count)
         return [delta for delta in found if delta is not None]
 
     def _read_state(self, at_most: int) -> list[Delta]:
-        high_water = min(self.header[_HIGH_WATER], self.row_count)
-        deltas: list[Delta] = []
-        row = self._rebuild_row
-        while row < high_water and len(deltas) < at_most:
-            delta = self.delta(row)
-            if delta is not None:
-                deltas.append(delta)
-            row += 1
-        self._rebuild_row = row if row < high_water else -1
-        return deltas
+        """The next rows of the walk. Rows that came into use since it began are in the ring."""
+        rows, first = self._walk_rows, self._walk_row
+        looks = min(at_most, self._walk_left)
+        self._walk_left -= looks
+        self._walk_row = (first + looks) % rows if rows else 0
+        found = (self.delta(row % rows) for row in range(first, first + looks))
+        return [delta for delta in found if delta is not None]

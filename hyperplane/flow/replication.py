@@ -113,15 +113,14 @@ class Replication:
         return found
 
     def take_in(self, now: float, at_most: int = REPLICATION_BATCH_MAX) -> bool:
-        """Apply what the peers' journals hold, `at_most` from each. True if something was there."""
+        """Apply what the peers' journals hold, `at_most` rows of each. True if there was anything to read."""
         any_read = False
         for name, reader in self._peers.items():
             if not reader.behind:
                 continue
-            deltas = reader.read(at_most)
-            any_read = any_read or bool(deltas)
+            any_read = True
             adopt = name in self._adopted
-            for delta in deltas:
+            for delta in reader.read(at_most):
                 entry = self._apply(delta, now)
                 if adopt and entry is not None:
                     self._writer.write(entry)

@@ -12,6 +12,7 @@ If this process is killed the nodes go on: each holds its own queue. The next fa
 generation beside them and loses nothing.
 """
 
+import contextlib
 import logging
 import os
 import selectors
@@ -76,6 +77,7 @@ class Fabric:
         self._namespace_identity = identity_or_none(plan.namespace)
         self._steering: Steering
         self._fingerprint = ""
+        self._supervisor = Supervisor(self._run_node, [], contextlib.nullcontext)
 
     # --- a generation begins -----------------------------------------------------------------
 
@@ -86,10 +88,10 @@ class Fabric:
         with inside(self._plan.namespace):
             self._queues = [Queue(queue_number(self.generation, node)) for node in range(count)]
             self._emitter = Emitter()
-            pages = [StatusPage(self._files.status(self.generation, node), writable=True) for node in range(count)]
-            self._supervisor = Supervisor(self._run_node, pages)
-            self._supervisor.on_start = self._watch
-            self._supervisor.start_all()
+        pages = [StatusPage(self._files.status(self.generation, node), writable=True) for node in range(count)]
+        self._supervisor = Supervisor(self._run_node, pages, lambda: inside(self._plan.namespace))
+        self._supervisor.on_start = self._watch
+        self._supervisor.start_all()
         self._set_steering()
         write_atomically(self._files.generation_file, b"%d\n" % self.generation)
         for older in self._older:
@@ -162,6 +164,11 @@ class Fabric:
         self._rules.close()
         return self._restart
 
+    def abandon(self) -> None:
+        """The start has failed: take back what was made of this generation. The older ones go on."""
+        self._supervisor.stop_all(DRAIN_TIMEOUT_S)
+        shutil.rmtree(self._files.generation_directory(self.generation), ignore_errors=True)
+
     def stop(self) -> None:
         """End the nodes. The rules stay: without nodes they drop everything."""
         self._supervisor.stop_all(DRAIN_TIMEOUT_S)
@@ -173,8 +180,7 @@ class Fabric:
     def _on_death(self, child: Child) -> None:
         self._selector.unregister(child.pidfd)
         try:
-            with inside(self._plan.namespace):
-                self._supervisor.died(child)
+            self._supervisor.died(child)
         except NamespaceMissing as error:
             _log.error("no new node: %s", error)
             self._stopping = True
@@ -293,6 +299,10 @@ def run_fabric(plan: FabricPlan) -> int:
     fabric = Fabric(plan)
     try:
         fabric.start()
+    except BaseException:
+        fabric.abandon()
+        raise
+    try:
         _log.info("zone %s: generation %d serves", plan.zone, fabric.generation)
         say_ready()
         restart = fabric.serve()

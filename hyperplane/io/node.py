@@ -298,13 +298,17 @@ class Node:
         if wanted.keys() == known.keys():
             return
         self._dataplane.settle(time.monotonic())
-        self._dataplane.set_peers(
-            {name: known.get(name) or _open_journal(path) for name, path in wanted.items()}, frozenset(adopted)
-        )
+        readers = {name: known.get(name) or _open_journal(path) for name, path in wanted.items()}
+        found = {name: reader for name, reader in readers.items() if reader is not None}
+        self._dataplane.set_peers(found, frozenset(adopted))
 
 
-def _open_journal(path: Path) -> JournalReader:
-    return JournalReader(memoryview(map_file(path)))
+def _open_journal(path: Path) -> JournalReader | None:
+    """None when the generation that the journal belongs to has just ended."""
+    try:
+        return JournalReader(memoryview(map_file(path)))
+    except FileNotFoundError:
+        return None
 
 
 def run_node(plan: NodePlan, queue: Queue, emitter: Emitter, reader: SnapshotReader) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from hyperplane.control.compiler import compile_snapshot
 from hyperplane.control.numbering import Numbering
+from hyperplane.control.numbering_codec import decode_numbering, encode_numbering
 from hyperplane.control.store import Store
 from hyperplane.errors import ConfigurationError
 from hyperplane.io.ground import ground
 from hyperplane.io.lab_file import load_lab
-from hyperplane.io.runtime import snapshot_file
+from hyperplane.io.runtime import snapshot_file, write_atomically
 from hyperplane.io.snapshot_file import read_snapshot, write_snapshot
 from hyperplane.snapshot import Snapshot
 from netns.build import Change, build
@@ -45,12 +46,14 @@ def _reconcile(lab: Path, runtime: Path, now: float) -> Reconciled:
     previous = _previous(path)
     store = load_lab(lab)
     if previous is not None:
-        store = store.continued_from(Numbering.of_snapshot(previous), previous.version, now)
+        store = store.continued_from(_numbering(runtime, previous), previous.version, now)
     snapshot = compile_snapshot(store)
     topology = ground(store, snapshot)
     changes = build(topology)
     changed = previous is None or replace(snapshot, version=previous.version) != previous
     if changed:
+        # Numbers first: killed in between, the next run knows at least the numbers that were given out.
+        write_atomically(_numbering_file(runtime), encode_numbering(store.numbering))
         write_snapshot(path, snapshot)
     elif previous is not None:
         snapshot = previous
@@ -63,3 +66,15 @@ def _previous(path: Path) -> Snapshot | None:
         return read_snapshot(path)
     except (FileNotFoundError, ConfigurationError):
         return None
+
+
+def _numbering_file(runtime: Path) -> Path:
+    return runtime / "numbering"
+
+
+def _numbering(runtime: Path, previous: Snapshot) -> Numbering:
+    """The numbers of ENIs that exist, and of those that are gone but may still have flows."""
+    try:
+        return decode_numbering(_numbering_file(runtime).read_bytes()).agreeing_with(previous)
+    except (FileNotFoundError, ConfigurationError):
+        return Numbering().agreeing_with(previous)

@@ -13,6 +13,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from hyperplane.io.status import NodeState, StatusPage, Word
 from hyperplane.limits import RESTARTS_PER_MINUTE_MAX, SILENCE_MAX_S, STARTING_MAX_S
@@ -46,9 +47,18 @@ class Child:
 class Supervisor:
     """The nodes of one generation."""
 
-    def __init__(self, spawn: Callable[[int, int], None], pages: list[StatusPage]) -> None:
-        """`spawn(index, ready)` is run in the forked process and never returns; `ready` gets a byte when it serves."""
+    def __init__(
+        self,
+        spawn: Callable[[int, int], None],
+        pages: list[StatusPage],
+        ground: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        """`spawn(index, ready)` is run in the forked process and never returns; `ready` gets a byte when it serves.
+
+        Processes are forked inside `ground()`: the network namespace that nodes live in.
+        """
         self._spawn = spawn
+        self._ground = ground
         self.children = [Child(index, page) for index, page in enumerate(pages)]
         self.on_start: Callable[[Child], None] = lambda child: None
 
@@ -66,11 +76,12 @@ class Supervisor:
         ready, ready_write = os.pipe()
         child.started_at = time.monotonic()
         child.page.put(Word.STATE, NodeState.STARTING)
-        pid = os.fork()
-        if pid == 0:
-            os.close(ready)
-            self._spawn(child.index, ready_write)
-            os._exit(1)
+        with self._ground():
+            pid = os.fork()
+            if pid == 0:
+                os.close(ready)
+                self._spawn(child.index, ready_write)
+                os._exit(1)
         os.close(ready_write)
         child.pid = pid
         child.pidfd = os.pidfd_open(pid)
