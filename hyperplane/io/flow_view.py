@@ -1,0 +1,240 @@
+"""Every flow of every zone, read from the nodes' journals: what all who saw it know together.
+
+A node's journal holds one row for each flow that it has touched. Rows of one flow are joined as the
+nodes themselves join them (`flow/entry.py`): states are OR-ed, the newest moment wins, a higher
+epoch wins whole. A row whose time has run out is no flow any more, though its node may be dead and
+has never removed it.
+
+Ages are as fresh as the nodes tell them: a flow that carries packets tells its age about once a second.
+Nothing is asked of any process; the journals are mapped for reading only.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+
+from hyperplane.flow.entry import BORN_MODULUS, EPOCHS
+from hyperplane.flow.journal import HEADER_BYTES, MAGIC, Delta, JournalReader
+from hyperplane.flow.tcp_state import TIMERS, State, Timer
+from hyperplane.io.node_view import find_snapshot, find_zones
+from hyperplane.io.runtime import ZoneFiles, map_file
+from hyperplane.limits import CLOSING_TIMEOUT_S, HALF_OPEN_TIMEOUT_S, TCP_IDLE_TIMEOUT_S, UDP_IDLE_TIMEOUT_S
+from hyperplane.snapshot import Eni, EniKind, Protocol, Snapshot, Zone
+
+UNKNOWN_ADDRESS = "?"
+"""Of an ENI that the snapshot does not hold any more."""
+
+_DATAGRAM_STATES = {State.SYN_SENT: "UNANSWERED"}
+"""UDP knows two states only; the second and all that follow mean that the target has answered."""
+_ANSWERED = "ANSWERED"
+
+
+@dataclass(frozen=True, slots=True)
+class SocketAddress:
+    """An address and a port."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class FlowView:
+    """One flow: client -> endpoint is what the client sees, load_balancer -> target what the target sees."""
+
+    zone: str
+    zone_id: str
+    endpoint_id: str
+    endpoint_eni: int
+    load_balancer_eni: int
+    protocol: str
+    client: SocketAddress
+    endpoint: SocketAddress
+    load_balancer: SocketAddress
+    target: SocketAddress
+    state: str
+    age_s: float
+    """Since the flow was made."""
+    idle_s: float
+    """Since the last packet that counts."""
+    expires_in_s: float
+    told_by: tuple[str, ...]
+    """Nodes in whose journals the flow stands: a number, with its generation in front if that is an old one."""
+    held_by: tuple[int, ...]
+    """Nodes of both shards: each of them can forward the flow."""
+
+
+@dataclass(slots=True)
+class _Joined:
+    """What all journals together know of one flow."""
+
+    first: Delta
+    epoch: int
+    state: int
+    seen_at: float
+    told_by: list[str] = field(default_factory=list)
+
+    def join(self, delta: Delta) -> None:
+        self.seen_at = max(self.seen_at, delta.seen_at)
+        ahead = (delta.epoch - self.epoch) % EPOCHS
+        if ahead == 0:
+            self.state |= delta.state
+        elif ahead < EPOCHS // 2:
+            self.epoch, self.state = delta.epoch, delta.state
+
+
+def view_flows(runtime: Path, now: float | None = None, endpoint: str | None = None) -> list[FlowView]:
+    """All flows that have not run out, those with the latest packets first. `now`: monotonic seconds.
+
+    `endpoint`: only flows of this endpoint: its id, its ENI's id or its ENI's address.
+    Raises PermissionError: journals are for root.
+    """
+    now = time.monotonic() if now is None else now
+    snapshot, _ = find_snapshot(runtime)
+    found: list[FlowView] = []
+    for files in find_zones(runtime):
+        ground = _Ground(snapshot, files.directory.name)
+        joined = join_journals(open_journals(files), ground.numbers_of(endpoint))
+        found += (view for flow in joined if (view := ground.view(flow, now)).expires_in_s > 0)
+    return sorted(found, key=lambda view: view.idle_s)
+
+
+def endpoints_of(runtime: Path) -> list[str]:
+    """Ids of all endpoints in the snapshot in force, sorted."""
+    snapshot, _ = find_snapshot(runtime)
+    return sorted({eni.owner_id for eni in endpoint_enis(snapshot)}) if snapshot else []
+
+
+def endpoint_enis(snapshot: Snapshot) -> list[Eni]:
+    """The ENIs of all endpoints, zone after zone."""
+    return [eni for zone in snapshot.zones for eni in zone.enis if eni.kind is EniKind.ENDPOINT]
+
+
+def known_as(eni: Eni) -> tuple[str, ...]:
+    """What an endpoint may be called by."""
+    return eni.owner_id, eni.eni_id, str(ip_address(eni.address))
+
+
+def open_journals(files: ZoneFiles) -> Iterator[tuple[str, JournalReader]]:
+    """A zone's journals with what their writers are called, oldest generation first.
+
+    A journal that is just being made or removed is left out: it tells of nothing.
+    """
+    in_force = files.generation()
+    for generation in files.generations():
+        for path in files.journals(generation):
+            node = path.name.removeprefix("journal-")
+            reader = open_journal(path)
+            if reader is not None:
+                yield node if generation == in_force else f"{generation}/{node}", reader
+
+
+def open_journal(path: Path) -> JournalReader | None:
+    """A reader of one journal; None if the file is gone or not formatted yet."""
+    try:
+        if path.stat().st_size <= HEADER_BYTES:
+            return None
+        memory = memoryview(map_file(path))
+    except FileNotFoundError:
+        return None
+    header = memory[:HEADER_BYTES].cast("Q")
+    formatted = header[0] == MAGIC
+    header.release()
+    return JournalReader(memory) if formatted else None
+
+
+def join_journals(
+    journals: Iterable[tuple[str, JournalReader]], endpoints: frozenset[int] | None = None
+) -> Iterable[_Joined]:
+    """All flows of these journals, each once. `endpoints`: only those of these ENI numbers."""
+    flows: dict[tuple[object, ...], _Joined] = {}
+    for name, reader in journals:
+        for delta in reader.deltas():
+            if endpoints is not None and delta.endpoint not in endpoints:
+                continue
+            identity = delta[:9]  # both keys: the numbers of both ENIs, protocol, addresses and ports
+            flow = flows.get(identity)
+            if flow is None:
+                flow = flows[identity] = _Joined(delta, delta.epoch, delta.state, delta.seen_at)
+            else:
+                flow.join(delta)
+            flow.told_by.append(name)
+        reader.release()
+    return flows.values()
+
+
+class _Ground:
+    """One zone's ENIs and timers, as far as a snapshot tells."""
+
+    def __init__(self, snapshot: Snapshot | None, zone_id: str) -> None:
+        zones = snapshot.zones if snapshot else ()
+        self._snapshot = snapshot
+        self._zone_id = zone_id
+        self._zone: Zone | None = next((zone for zone in zones if zone.zone_id == zone_id), None)
+        self._enis = {eni.number: eni for eni in self._zone.enis} if self._zone else {}
+        balancers = snapshot.load_balancers if snapshot else ()
+        self._idle_s = {
+            (balancer.load_balancer_id, listener.protocol.value, listener.port): listener.idle_timeout_s
+            for balancer in balancers
+            for listener in balancer.listeners
+        }
+
+    def numbers_of(self, endpoint: str | None) -> frozenset[int] | None:
+        """Numbers of the ENIs that `endpoint` names; None for no restriction."""
+        if endpoint is None:
+            return None
+        doors = (eni for eni in self._enis.values() if eni.kind is EniKind.ENDPOINT)
+        return frozenset(eni.number for eni in doors if endpoint in known_as(eni))
+
+    def view(self, flow: _Joined, now: float) -> FlowView:
+        first = flow.first
+        door, balancer = self._enis.get(first.endpoint), self._enis.get(first.load_balancer)
+        idle_s = max(0.0, now - flow.seen_at)
+        age_ms = (int(now * 1000) - first.born_ms) % BORN_MODULUS
+        return FlowView(
+            zone=self._zone.name if self._zone else self._zone_id,
+            zone_id=self._zone_id,
+            endpoint_id=door.owner_id if door else f"ENI {first.endpoint}",
+            endpoint_eni=first.endpoint,
+            load_balancer_eni=first.load_balancer,
+            protocol=Protocol(first.protocol).name.lower(),
+            client=_socket_address(first.client, first.client_port),
+            endpoint=_socket_address(door.address if door else None, first.service_port),
+            load_balancer=_socket_address(balancer.address if balancer else None, first.snat_port),
+            target=_socket_address(first.target, first.target_port),
+            state=state_name(first.protocol, flow.state),
+            age_s=round(age_ms / 1000, 3),
+            idle_s=round(idle_s, 3),
+            expires_in_s=round(self._timeout_s(first, balancer, flow.state) - idle_s, 3),
+            told_by=tuple(flow.told_by),
+            held_by=tuple(sorted({*(door.shard if door else ()), *(balancer.shard if balancer else ())})),
+        )
+
+    def _timeout_s(self, delta: Delta, balancer: Eni | None, state: int) -> float:
+        """The timer that a flow runs under, as `FlowEntry.enter` chooses it."""
+        snapshot = self._snapshot
+        if delta.protocol == Protocol.UDP.value:
+            return snapshot.udp_idle_timeout_s if snapshot else UDP_IDLE_TIMEOUT_S
+        timer = TIMERS[State(state)]
+        if timer is Timer.HALF_OPEN:
+            return snapshot.half_open_timeout_s if snapshot else HALF_OPEN_TIMEOUT_S
+        if timer is Timer.CLOSING:
+            return snapshot.closing_timeout_s if snapshot else CLOSING_TIMEOUT_S
+        listener = (balancer.owner_id if balancer else "", delta.protocol, int.from_bytes(delta.service_port, "big"))
+        return self._idle_s.get(listener, TCP_IDLE_TIMEOUT_S)
+
+
+def state_name(protocol: int, state: int) -> str:
+    """A flow's state in a word."""
+    if protocol == Protocol.UDP.value:
+        return _DATAGRAM_STATES.get(State(state), _ANSWERED)
+    return State(state).name
+
+
+def _socket_address(address: bytes | None, port: bytes) -> SocketAddress:
+    text = str(ip_address(address)) if address else UNKNOWN_ADDRESS
+    return SocketAddress(text, int.from_bytes(port, "big"))
