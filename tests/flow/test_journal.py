@@ -1,0 +1,424 @@
+"""The journal: whole rows, true at every instant, whoever is killed or overtaken."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hyperplane.flow import journal
+from hyperplane.flow.entry import NO_ROW, FlowEntry
+from hyperplane.flow.journal import Delta, JournalReader, JournalWriter, format_journal, journal_bytes
+from hyperplane.flow.tcp_state import State
+from hyperplane.limits import JOURNAL_ROW_BYTES
+from tests.flow.flows import Flows, delta_of
+from tests.interruption import interrupted, line_count
+
+FAMILIES = pytest.mark.parametrize("family", [4, 6])
+ROWS, RING = 8, 16
+AT_MOST = 4
+MODULE = journal.__file__
+
+
+def fresh(rows: int = ROWS, ring: int = RING) -> bytearray:
+    memory = bytearray(journal_bytes(rows, ring))
+    format_journal(memoryview(memory), rows, ring)
+    return memory
+
+
+def reader_of(memory: bytearray) -> JournalReader:
+    return JournalReader(memoryview(memory))
+
+
+def read_all(reader: JournalReader, at_most: int = AT_MOST) -> list[Delta]:
+    """Everything there is to read now."""
+    found: list[Delta] = []
+    while reader.behind:
+        found += reader.read(at_most)
+    return found
+
+
+@FAMILIES
+def test_what_is_written_is_read(family: int) -> None:
+    memory = fresh()
+    writer, reader, flows = JournalWriter(memoryview(memory)), reader_of(memory), Flows(family)
+    assert read_all(reader) == []
+    entries = [flows.entry(number, now=1.5) for number in range(3)]
+    entries[1].enter(State.CLOSED)
+    entries[1].epoch, entries[1].scales, entries[1].seen_at = 255, 0xE7, 123_456.789
+    for entry in entries:
+        writer.write(entry)
+    told = [delta_of(entry, entry.row) for entry in entries]
+    assert read_all(reader) == told, "by the ring"
+    assert not reader.behind
+    assert read_all(reader_of(memory)) == told, "by the state area"
+
+
+@FAMILIES
+@given(
+    state=st.sampled_from(State),
+    epoch=st.integers(0, 255),
+    scales=st.integers(0, 255),
+    seen_ms=st.integers(0, (1 << 39) - 1),
+    born_ms=st.integers(0, (1 << 32) - 1),
+)
+def test_every_field_keeps_every_value(
+    family: int, state: State, epoch: int, scales: int, seen_ms: int, born_ms: int
+) -> None:
+    memory = fresh()
+    entry = Flows(family).entry()
+    entry.state, entry.epoch, entry.scales, entry.born_ms = state, epoch, scales, born_ms
+    entry.seen_at = (seen_ms + 0.5) / 1000
+    JournalWriter(memoryview(memory)).write(entry)
+    assert read_all(reader_of(memory)) == [delta_of(entry, 0)._replace(seen_at=seen_ms / 1000)]
+
+
+def test_a_row_is_one_cache_line_and_tells_nothing_once_forgotten() -> None:
+    assert JOURNAL_ROW_BYTES == 64
+    memory = fresh()
+    writer, flows = JournalWriter(memoryview(memory)), Flows()
+    entry = flows.entry()
+    writer.write(entry)
+    reader = reader_of(memory)
+    writer.forget(entry)
+    assert entry.row == NO_ROW
+    assert read_all(reader) == []
+    assert read_all(reader_of(memory)) == []
+    writer.forget(entry)  # a flow without a row has nothing to be forgotten
+
+
+def test_rows_are_used_again_and_the_journal_is_full_exactly_then() -> None:
+    writer, flows = JournalWriter(memoryview(fresh())), Flows()
+    entries = [flows.entry(number) for number in range(ROWS)]
+    for entry in entries:
+        assert writer.has_room()
+        writer.write(entry)
+    assert not writer.has_room()
+    assert sorted(entry.row for entry in entries) == list(range(ROWS))
+    writer.forget(entries[3])
+    assert writer.has_room()
+    late = flows.entry(99)
+    writer.write(late)
+    assert late.row == 3
+    assert not writer.has_room()
+
+
+def test_a_new_life_goes_on_where_the_old_one_ended() -> None:
+    memory, flows = fresh(), Flows()
+    writer = JournalWriter(memoryview(memory))
+    entries = [flows.entry(number) for number in range(3)]
+    for entry in entries:
+        writer.write(entry)
+    writer.forget(entries[1])
+    heir = JournalWriter(memoryview(memory))
+    assert list(heir.own_deltas()) == [delta_of(entries[0], 0), delta_of(entries[2], 2)]
+    late = flows.entry(9)
+    heir.write(late)
+    assert late.row == 1
+    assert {delta.client_port for delta in heir.own_deltas()} == {
+        delta_of(entry, 0).client_port for entry in (entries[0], entries[2], late)
+    }
+
+
+def test_a_reader_notices_a_new_life_and_reads_everything_again() -> None:
+    memory, flows = fresh(), Flows()
+    writer = JournalWriter(memoryview(memory))
+    entry = flows.entry()
+    writer.write(entry)
+    reader = reader_of(memory)
+    assert read_all(reader) == [delta_of(entry, 0)]
+    JournalWriter(memoryview(memory))
+    assert reader.behind
+    assert read_all(reader) == [delta_of(entry, 0)]
+
+
+@pytest.mark.parametrize("changes", [RING - 1, RING, RING + 1, 3 * RING])
+def test_a_lapped_reader_learns_everything_from_the_state_area(changes: int) -> None:
+    memory, flows = fresh(), Flows()
+    writer = JournalWriter(memoryview(memory))
+    reader = reader_of(memory)
+    assert read_all(reader) == []
+    entries = [flows.entry(number) for number in range(ROWS)]
+    for step in range(changes):
+        entries[step % ROWS].seen_at = 10.0 + step
+        writer.write(entries[step % ROWS])
+    latest = {delta.row: delta for delta in read_all(reader)}
+    assert latest == {entry.row: delta_of(entry, entry.row) for entry in entries}
+
+
+def test_a_reader_that_is_lapped_while_it_reads_misses_nothing() -> None:
+    """The writer overtakes the reader by one whole ring while the reader copies the ring."""
+    flows = Flows()
+
+    def overtaken(at_line: int, changes: int) -> set[int]:
+        memory = fresh()
+        writer = JournalWriter(memoryview(memory))
+        reader = reader_of(memory)
+        read_all(reader)
+        entries = [flows.entry(number) for number in range(ROWS)]
+        writer.write(entries[0])
+
+        def overtake() -> None:
+            for step in range(changes):
+                writer.write(entries[1 + step % (ROWS - 1)])
+
+        found = interrupted(lambda: reader.read(AT_MOST), MODULE, at_line, overtake)
+        return {delta.row for delta in found + read_all(reader)}
+
+    for at_line in range(12):
+        for changes in (RING - 2, RING - 1, RING, RING + 1):
+            assert 0 in overtaken(at_line, changes), (at_line, changes)
+
+
+def test_the_slot_that_the_writer_is_about_to_count_is_not_trusted() -> None:
+    """Killed after the store into the ring and before the count: that slot was the reader's oldest."""
+    flows = Flows()
+
+    def overtaken(at_line: int) -> set[int]:
+        memory = fresh()
+        writer = JournalWriter(memoryview(memory))
+        reader = reader_of(memory)
+        read_all(reader)
+        entries = [flows.entry(number) for number in range(ROWS)]
+        writer.write(entries[0])
+
+        def overtake() -> None:
+            for step in range(RING - 1):
+                writer.write(entries[1 + step % (ROWS - 1)])
+            writer.ring[0] = entries[1].row  # the next change, not yet counted
+
+        found = interrupted(lambda: reader.read(AT_MOST), MODULE, at_line, overtake)
+        return {delta.row for delta in found + read_all(reader)}
+
+    for at_line in range(15):
+        assert 0 in overtaken(at_line), at_line
+
+
+def test_reading_looks_at_a_bounded_number_of_rows() -> None:
+    """However many rows are empty: a node has packets to answer meanwhile."""
+    memory, flows = fresh(rows=1024), Flows()
+    writer = JournalWriter(memoryview(memory))
+    entries = [flows.entry(number) for number in range(1024)]
+    for entry in entries:
+        writer.write(entry)
+    for entry in entries[:-1]:
+        writer.forget(entry)
+    reader = reader_of(memory)
+    assert reader.read(AT_MOST) == []
+    assert reader.behind, "an empty answer is not the end"
+    assert read_all(reader, 64) == [delta_of(entries[-1], 1023)]
+
+
+def test_a_writer_that_laps_the_reader_at_every_read_starves_no_row() -> None:
+    """A node that joins a busy zone still learns every flow in one round of the state area."""
+    memory, flows = fresh(rows=64), Flows()
+    writer = JournalWriter(memoryview(memory))
+    entries = [flows.entry(number) for number in range(64)]
+    for entry in entries:
+        writer.write(entry)
+    reader = reader_of(memory)
+    rows: set[int] = set()
+    for _ in range(64 // AT_MOST + 1):
+        rows |= {delta.row for delta in reader.read(AT_MOST)}
+        for _ in range(RING + 1):
+            writer.write(entries[0])
+    assert rows == set(range(64))
+
+
+def test_rows_that_come_into_use_during_a_walk_are_in_the_ring() -> None:
+    memory, flows = fresh(rows=64), Flows()
+    writer = JournalWriter(memoryview(memory))
+    entries = [flows.entry(number) for number in range(64)]
+    for entry in entries[:10]:
+        writer.write(entry)
+    reader = reader_of(memory)
+    reader.read(AT_MOST)
+    reader.rebuild()  # from the middle
+    rows = {delta.row for delta in reader.read(AT_MOST)}
+    for entry in entries[10:20]:
+        writer.write(entry)
+    assert rows | {delta.row for delta in read_all(reader)} == set(range(20))
+
+
+def test_a_row_that_changes_at_every_look_is_left_for_later() -> None:
+    """Looking is bounded. The writer is alive and will announce the row again."""
+    memory, flows = fresh(), Flows()
+    writer = JournalWriter(memoryview(memory))
+    entry = flows.entry()
+    writer.write(entry)
+    reader = reader_of(memory)
+
+    class Restless:
+        looks = 0
+
+        def __getitem__(self, at: int) -> int:
+            self.looks += 1
+            return 1 << 63 | self.looks
+
+    words, reader.words = reader.words, Restless()  # type: ignore[assignment]
+    assert reader.read(AT_MOST) == []
+    reader.words = words
+    writer.write(entry)
+    assert read_all(reader) == [delta_of(entry, 0)]
+
+
+# --- killed anywhere ---------------------------------------------------------------------------
+
+
+def _torn(before: bytes, after: bytes) -> Iterator[bytes]:
+    """The memory between two lines: `after`, and for each changed byte what was stored up to it.
+
+    Words (moving word, ring, header) are stored in one piece; identities are copied byte by byte.
+    """
+    changed = [at for at, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+    rows_at = journal_bytes(0, RING)
+    torn = bytearray(before)
+    for at in changed:
+        if at >= rows_at and (at - rows_at) % JOURNAL_ROW_BYTES >= 8:
+            torn[at] = after[at]
+            yield bytes(torn)
+    yield after
+
+
+def _photograph(memory: bytearray, into: list[bytes]) -> None:
+    into.append(bytes(memory))
+
+
+def _killed_images(make: Callable[[bytearray], Callable[[], None]], memory: bytearray) -> list[bytes]:
+    """All memories that a kill during the action can leave. `make` builds the action over a memory."""
+    lines = line_count(make(bytearray(memory)), MODULE)
+    stages: list[bytes] = []
+    for at_line in range(lines):
+        copy = bytearray(memory)
+        interrupted(make(copy), MODULE, at_line, partial(_photograph, copy, stages))
+    last = bytearray(memory)
+    make(last)()
+    stages.append(bytes(last))
+    images = [stages[0]]
+    for before, after in pairwise(stages):
+        images += _torn(before, after)
+    return images
+
+
+def _visible(image: bytes) -> list[list[Delta]]:
+    """What is read from a dead writer's memory: by a new reader, and by its own next life."""
+    return [read_all(reader_of(bytearray(image))), list(JournalWriter(memoryview(bytearray(image))).own_deltas())]
+
+
+@FAMILIES
+def test_killed_while_telling_of_a_new_flow(family: int) -> None:
+    memory, flows = fresh(), Flows(family)
+    known, comer = flows.entry(1), flows.entry(2)
+    JournalWriter(memoryview(memory)).write(known)
+
+    def telling(copy: bytearray) -> Callable[[], None]:
+        comer.row = NO_ROW
+        writer = JournalWriter(memoryview(copy))
+        return lambda: writer.write(comer)
+
+    images = _killed_images(telling, memory)
+    assert len(images) > 40
+    both = [delta_of(known, 0), delta_of(comer, 1)]
+    for image in images:
+        for seen in _visible(image):
+            assert seen in (both[:1], both)
+    assert all(seen == both for seen in _visible(images[-1]))
+
+
+@FAMILIES
+def test_killed_while_a_row_gets_its_second_flow(family: int) -> None:
+    """The row's old identity, checksum and word must never be read as the new flow's, nor the other way round."""
+    memory, flows = fresh(), Flows(family)
+    gone, comer = flows.entry(1), flows.entry(2, now=9.0)
+    gone.enter(State.RESET)
+    gone.epoch, gone.scales = 7, 0x77
+    JournalWriter(memoryview(memory)).write(gone)
+
+    def reusing(copy: bytearray) -> Callable[[], None]:
+        writer = JournalWriter(memoryview(copy))
+
+        def action() -> None:
+            writer.forget_row(0)
+            comer.row = NO_ROW
+            writer.write(comer)
+
+        return action
+
+    for image in _killed_images(reusing, memory):
+        for seen in _visible(image):
+            assert seen in ([delta_of(gone, 0)], [], [delta_of(comer, 0)])
+
+
+def test_killed_while_telling_of_a_change() -> None:
+    memory, flows = fresh(), Flows()
+    entry = flows.entry()
+    JournalWriter(memoryview(memory)).write(entry)
+    before = delta_of(entry, 0)
+    entry.enter(State.ESTABLISHED)
+    entry.seen_at = 5.0
+    after = delta_of(entry, 0)
+
+    def telling(copy: bytearray) -> Callable[[], None]:
+        entry.row = 0
+        writer = JournalWriter(memoryview(copy))
+        return lambda: writer.write(entry)
+
+    for image in _killed_images(telling, memory):
+        assert all(seen in ([before], [after]) for seen in _visible(image))
+
+
+# --- read while it is written ------------------------------------------------------------------
+
+
+def _reuse(writer: JournalWriter, comer: FlowEntry) -> None:
+    writer.forget_row(0)
+    comer.row = NO_ROW
+    writer.write(comer)
+
+
+@FAMILIES
+@pytest.mark.parametrize("rebuilding", [False, True], ids=["by the ring", "by the state area"])
+def test_a_row_that_changes_its_flow_under_the_reader_is_never_a_mixture(family: int, rebuilding: bool) -> None:
+    flows = Flows(family)
+    gone, comer = flows.entry(1), flows.entry(2, now=9.0)
+    gone.enter(State.RESET)
+    gone.epoch, gone.scales = 7, 0x77
+
+    def once(at_line: int) -> list[Delta]:
+        memory = fresh()
+        writer = JournalWriter(memoryview(memory))
+        reader = reader_of(memory)
+        if not rebuilding:
+            read_all(reader)
+        gone.row = NO_ROW
+        writer.write(gone)
+        found = interrupted(lambda: reader.read(AT_MOST), MODULE, at_line, lambda: _reuse(writer, comer))
+        assert all(delta in (delta_of(gone, 0), delta_of(comer, 0)) for delta in found), (at_line, found)
+        return found + read_all(reader)
+
+    for at_line in range(30):
+        assert delta_of(comer, 0) in once(at_line), at_line
+
+
+def test_a_change_that_was_told_is_read_though_the_next_was_cut_off() -> None:
+    """The writer is killed after the moving word and before the ring; the reader is just at this row."""
+    flows = Flows()
+
+    def once(at_line: int) -> list[Delta]:
+        memory = fresh()
+        writer = JournalWriter(memoryview(memory))
+        reader = reader_of(memory)
+        read_all(reader)
+        entry = flows.entry()
+        writer.write(entry)
+        word = memoryview(memory)[journal_bytes(0, RING) :].cast("Q")
+
+        def change() -> None:
+            word[0] += 1  # a millisecond later, not announced
+
+        return interrupted(lambda: reader.read(AT_MOST), MODULE, at_line, change)
+
+    for at_line in range(25):
+        assert len(once(at_line)) == 1, at_line
