@@ -12,8 +12,8 @@ def client(number: int) -> tuple[str, int]:
 def test_a_flow_behind_many_that_are_over_is_still_found() -> None:
     """A batch of changes that tells of nothing any more is not the end of the journal."""
     many = REPLICATION_BATCH_MAX + 1
-    room = dict.fromkeys(("flows_per_node_max", "flows_per_endpoint_max", "half_open_per_endpoint_max"), many)
-    zone = MemoryZone(snapshot_of(**room), rows=many, ring=1 << 15)
+    room = snapshot_of(flows_per_node_max=many, flows_per_endpoint_max=many, half_open_per_endpoint_max=many)
+    zone = MemoryZone(room, rows=many, ring=1 << 15)
     maker, other = zone.node(0), zone.node(1)
     other.dataplane.settle(1.0)
     for number in range(many - 1):
