@@ -9,7 +9,7 @@ from rich.console import RenderableType
 
 from hyperplane.cli.options import Json, Runtime
 from hyperplane.cli.output import console, note, print_json, print_json_line, seconds, table, ticks, unknown, watch
-from hyperplane.io.flow_view import FlowView, endpoint_enis, endpoints_of, known_as, view_flows
+from hyperplane.io.flow_view import Flows, FlowView, endpoint_enis, endpoints_of, known_as, view_flows
 from hyperplane.io.node_view import find_snapshot, find_zones
 from hyperplane.io.runtime import DEFAULT_RUNTIME
 
@@ -63,16 +63,16 @@ def flows(
         _check_endpoint(runtime, endpoint)
     if as_json and watching:
         for _ in ticks():
-            print_json_line(_limited(view_flows(runtime, endpoint=endpoint), limit))
+            print_json_line(view_flows(runtime, endpoint=endpoint, limit=limit or None).views)
     elif as_json:
-        print_json(_limited(view_flows(runtime, endpoint=endpoint), limit))
+        print_json(view_flows(runtime, endpoint=endpoint, limit=limit or None).views)
     elif watching:
-        watch(lambda: draw_flows(_limited(view_flows(runtime, endpoint=endpoint), limit or _screen_rows())))
+        watch(lambda: draw_flows(view_flows(runtime, endpoint=endpoint, limit=limit or _screen_rows())))
     else:
-        found = view_flows(runtime, endpoint=endpoint)
-        shown = _limited(found, TABLE_ROWS_MAX if limit is None else limit)
-        console().print(draw_flows(shown))
-        note(_summary(len(shown), len(found)))
+        rows_max = TABLE_ROWS_MAX if limit is None else limit or None
+        found = view_flows(runtime, endpoint=endpoint, limit=rows_max)
+        console().print(draw_flows(found))
+        note(_summary(found))
 
 
 def _check_endpoint(runtime: Path, endpoint: str) -> None:
@@ -85,23 +85,19 @@ def _check_endpoint(runtime: Path, endpoint: str) -> None:
         raise unknown("endpoint", endpoint, known)
 
 
-def _limited(flows: list[FlowView], limit: int | None) -> list[FlowView]:
-    return flows[:limit] if limit else flows
-
-
 def _screen_rows() -> int:
     return max(1, shutil.get_terminal_size().lines - _ROOM_FOR_HEADS)
 
 
-def _summary(shown: int, found: int) -> str:
-    if shown < found:
-        return f"{shown} of {found} flows; all with --limit 0"
-    return f"{found} flow" + ("" if found == 1 else "s")
+def _summary(found: Flows) -> str:
+    if len(found.views) < found.total:
+        return f"{len(found.views)} of {found.total} flows; all with --limit 0"
+    return f"{found.total} flow" + ("" if found.total == 1 else "s")
 
 
-def draw_flows(flows: list[FlowView]) -> RenderableType:
+def draw_flows(found: Flows) -> RenderableType:
     """One row a flow."""
-    return table(COLUMNS, [_row(flow) for flow in flows], right=_RIGHT)
+    return table(COLUMNS, [_row(flow) for flow in found.views], right=_RIGHT)
 
 
 def _row(flow: FlowView) -> list[str]:

@@ -9,9 +9,12 @@ Ages are as fresh as the nodes tell them: a flow that carries packets tells its 
 Nothing is asked of any process; the journals are mapped for reading only.
 """
 
+import contextlib
+import gc
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from heapq import nlargest
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -26,6 +29,7 @@ from hyperplane.snapshot import Eni, EniKind, Protocol, Snapshot, Zone
 UNKNOWN_ADDRESS = "?"
 """Of an ENI that the snapshot does not hold any more."""
 
+_TIMER_OF = {state.value: timer for state, timer in TIMERS.items()}
 _DATAGRAM_STATES = {State.SYN_SENT: "UNANSWERED"}
 """UDP knows two states only; the second and all that follow mean that the target has answered."""
 _ANSWERED = "ANSWERED"
@@ -87,20 +91,41 @@ class _Joined:
             self.epoch, self.state = delta.epoch, delta.state
 
 
-def view_flows(runtime: Path, now: float | None = None, endpoint: str | None = None) -> list[FlowView]:
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """The flows with the latest packets, and how many there are in all."""
+
+    views: list[FlowView]
+    total: int
+
+
+def view_flows(runtime: Path, now: float | None = None, endpoint: str | None = None, limit: int | None = None) -> Flows:
     """All flows that have not run out, those with the latest packets first. `now`: monotonic seconds.
 
-    `endpoint`: only flows of this endpoint: its id, its ENI's id or its ENI's address.
+    `endpoint`: only flows of this endpoint: its id, its ENI's id or its ENI's address. `limit`: so many views at
+    most, None for all. Reading a million flows takes seconds, making a view of each takes half a minute.
     Raises PermissionError: journals are for root.
     """
     now = time.monotonic() if now is None else now
     snapshot, _ = find_snapshot(runtime)
-    found: list[FlowView] = []
-    for files in find_zones(runtime):
-        ground = _Ground(snapshot, files.directory.name)
-        joined = join_journals(open_journals(files), ground.numbers_of(endpoint))
-        found += (view for flow in joined if (view := ground.view(flow, now)).expires_in_s > 0)
-    return sorted(found, key=lambda view: view.idle_s)
+    found: list[tuple[_Ground, _Joined]] = []
+    with _no_collector():
+        for files in find_zones(runtime):
+            ground = _Ground(snapshot, files.directory.name)
+            joined = join_journals(open_journals(files), ground.numbers_of(endpoint))
+            found += ((ground, flow) for flow in joined if ground.expires_at(flow) > now)
+    latest = nlargest(len(found) if limit is None else limit, found, key=lambda pair: pair[1].seen_at)
+    return Flows([ground.view(flow, now) for ground, flow in latest], len(found))
+
+
+@contextlib.contextmanager
+def _no_collector() -> Iterator[None]:
+    """None of what is read goes round in circles: the collector would only walk it, again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def endpoints_of(runtime: Path) -> list[str]:
@@ -172,16 +197,22 @@ class _Ground:
 
     def __init__(self, snapshot: Snapshot | None, zone_id: str) -> None:
         zones = snapshot.zones if snapshot else ()
-        self._snapshot = snapshot
         self._zone_id = zone_id
         self._zone: Zone | None = next((zone for zone in zones if zone.zone_id == zone_id), None)
         self._enis = {eni.number: eni for eni in self._zone.enis} if self._zone else {}
-        balancers = snapshot.load_balancers if snapshot else ()
+        balancers = {balancer.load_balancer_id: balancer for balancer in snapshot.load_balancers} if snapshot else {}
         self._idle_s = {
-            (balancer.load_balancer_id, listener.protocol.value, listener.port): listener.idle_timeout_s
-            for balancer in balancers
-            for listener in balancer.listeners
+            (eni.number, listener.protocol.value, listener.port.to_bytes(2, "big")): listener.idle_timeout_s
+            for eni in self._enis.values()
+            if eni.owner_id in balancers
+            for listener in balancers[eni.owner_id].listeners
         }
+        self._timers_s: dict[Timer | None, float] = {
+            Timer.IDLE: snapshot.udp_idle_timeout_s if snapshot else UDP_IDLE_TIMEOUT_S,
+            Timer.HALF_OPEN: snapshot.half_open_timeout_s if snapshot else HALF_OPEN_TIMEOUT_S,
+            Timer.CLOSING: snapshot.closing_timeout_s if snapshot else CLOSING_TIMEOUT_S,
+        }
+        """TCP's idle timer is each listener's own; the one here is UDP's."""
 
     def numbers_of(self, endpoint: str | None) -> frozenset[int] | None:
         """Numbers of the ENIs that `endpoint` names; None for no restriction."""
@@ -209,23 +240,23 @@ class _Ground:
             state=state_name(first.protocol, flow.state),
             age_s=round(age_ms / 1000, 3),
             idle_s=round(idle_s, 3),
-            expires_in_s=round(self._timeout_s(first, balancer, flow.state) - idle_s, 3),
+            expires_in_s=round(self.expires_at(flow) - now, 3),
             told_by=tuple(flow.told_by),
             held_by=tuple(sorted({*(door.shard if door else ()), *(balancer.shard if balancer else ())})),
         )
 
-    def _timeout_s(self, delta: Delta, balancer: Eni | None, state: int) -> float:
+    def expires_at(self, flow: _Joined) -> float:
+        """When the flow ends if nothing more is seen, monotonic seconds."""
+        return flow.seen_at + self._timeout_s(flow.first, flow.state)
+
+    def _timeout_s(self, delta: Delta, state: int) -> float:
         """The timer that a flow runs under, as `FlowEntry.enter` chooses it."""
-        snapshot = self._snapshot
         if delta.protocol == Protocol.UDP.value:
-            return snapshot.udp_idle_timeout_s if snapshot else UDP_IDLE_TIMEOUT_S
-        timer = TIMERS[State(state)]
-        if timer is Timer.HALF_OPEN:
-            return snapshot.half_open_timeout_s if snapshot else HALF_OPEN_TIMEOUT_S
-        if timer is Timer.CLOSING:
-            return snapshot.closing_timeout_s if snapshot else CLOSING_TIMEOUT_S
-        listener = (balancer.owner_id if balancer else "", delta.protocol, int.from_bytes(delta.service_port, "big"))
-        return self._idle_s.get(listener, TCP_IDLE_TIMEOUT_S)
+            return self._timers_s[Timer.IDLE]
+        timer = _TIMER_OF[state]
+        if timer is not Timer.IDLE:
+            return self._timers_s[timer]
+        return self._idle_s.get((delta.load_balancer, delta.protocol, delta.service_port), TCP_IDLE_TIMEOUT_S)
 
 
 def state_name(protocol: int, state: int) -> str:
