@@ -152,6 +152,13 @@ DAMAGES: dict[str, Damage] = {
         ip("-n", left, "link", "set", "hp-e1", "name", "eth7"),
     ),
     "link end moved": lambda hub, left, right: ip("-n", left, "link", "set", "hp-e1", "netns", right),
+    "wrong neighbours with the right numbers": lambda hub, left, right: (
+        ip("-n", left, "link", "del", "hp-e1"),
+        ip(*f"-n {left} link add hp-e1 index 77 type veth peer name hp-q1 index 78 netns {right}".split()),
+        ip(*f"-n {hub} link add hp-p1 index 78 type veth peer name hp-q2 index 77 netns {right}".split()),
+        ip("-n", right, "link", "set", "hp-q1", "name", "mine1"),
+        ip("-n", right, "link", "set", "hp-q2", "name", "mine2"),
+    ),
     "links swapped": lambda hub, left, right: (
         ip("-n", hub, "link", "set", "hp-p1", "down"),
         ip("-n", hub, "link", "set", "hp-p2", "down"),
@@ -228,6 +235,14 @@ def test_damage_is_repaired(prefix: str, damage: Damage) -> None:
     assert changes, "it says what it repaired"
     assert picture(prefix) == before
     assert build(wanted) == ()
+
+
+def test_what_went_with_something_else_is_not_reported(prefix: str) -> None:
+    wanted = topology(prefix)
+    build(wanted)
+    ip("-n", f"{prefix}-left", "link", "set", "hp-e1", "netns", f"{prefix}-right")
+    deleted = [str(change) for change in build(wanted) if "deleted" in change.deed]
+    assert deleted == [f"{prefix}-right: stale link hp-e1 deleted"], "its other end went by itself"
 
 
 def test_a_deleted_namespace_that_a_process_keeps_alive_is_built_anew(prefix: str) -> None:

@@ -39,7 +39,7 @@ def test_what_is_not_ours_is_never_cleaned(prefix_of_others: str) -> None:
 
 def test_links_go_even_where_a_process_keeps_the_namespace_alive(prefix: str) -> None:
     a, b = f"{prefix}-a", f"{prefix}-b"
-    build(Topology((Namespace(a), Namespace(b)), (Link(LinkEnd(a, "hp-x"), LinkEnd(b, "hp-y")),)))
+    build(Topology((Namespace(a), Namespace(b)), (Link(LinkEnd(a, "hp-x"), LinkEnd(a, "hp-y")),)))
     with namespaces.inside(a):
         child = subprocess.Popen(["sleep", "60"])
     try:

@@ -40,6 +40,14 @@ def to_far(crossing: Crossing, number: int, data: bytes) -> Packet:
     return udp(crossing.macs(number), (NEAR, FAR), PORTS, data)
 
 
+def delivered(crossing: Crossing) -> int:
+    """IPv4 packets that the crossing's own stack took (RFC 4293 ipIfStatsInDelivers)."""
+    names, values = (
+        line.split() for line in run("ip", "netns", "exec", crossing.name, "cat", "/proc/net/snmp").splitlines()[:2]
+    )
+    return int(values[names.index("InDelivers")])
+
+
 def test_it_is_built_once(built: tuple[Crossing, Topology]) -> None:
     assert build(built[1]) == ()
 
@@ -107,6 +115,7 @@ def test_the_crossing_itself_answers_nothing_but_arp(crossing: Crossing, filtere
             tap.send(packet)
         tap.send(arp_request(NEAR_MAC, NEAR, NEAR_INTERFACE))
         assert is_arp_reply(tap.next(lambda packet: True)), "the first answer of all"
+    assert delivered(crossing) == 0, "nor does it take them in and keep silent"
 
 
 @pytest.mark.parametrize("filtered", [False, True], ids=["no filter", "steered"])
