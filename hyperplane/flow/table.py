@@ -10,7 +10,7 @@ entry met twice is harmless.
 from collections.abc import Iterator
 
 from hyperplane.flow.entry import GONE, FlowEntry
-from hyperplane.flow.tcp_state import State
+from hyperplane.flow.tcp_state import is_half_open
 
 
 class FlowTable:
@@ -35,7 +35,7 @@ class FlowTable:
         self.translated[entry.translated_key] = entry
         endpoint = entry.endpoint
         endpoint.flow_count += 1
-        if entry.state == State.SYN_SENT:
+        if is_half_open(entry.state):
             endpoint.half_open[entry.original_key] = None
         self.schedule(entry)
 
@@ -50,7 +50,7 @@ class FlowTable:
 
     def state_changed(self, entry: FlowEntry) -> None:
         """`entry` has entered another state: keep the half-open list and the deadline right."""
-        if entry.state == State.SYN_SENT:
+        if is_half_open(entry.state):
             entry.endpoint.half_open[entry.original_key] = None
         else:
             entry.endpoint.half_open.pop(entry.original_key, None)

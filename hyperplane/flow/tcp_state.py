@@ -4,8 +4,8 @@ The states are chosen so that two nodes that saw different packets of one flow c
 they know: a state's value is the set of things that have happened, joining is bitwise OR, and
 every transition only adds. So the order in which replicas learn does not matter.
 
-        SYN_SENT 0 --- SYN_RECEIVED 1 --- ESTABLISHED 3 --+-- ORIGINAL_CLOSED  7 --+-- CLOSED 15 --- RESET 31
-                                                          +-- REPLY_CLOSED    11 --+
+        SYN_SENT 0 --+-- SYN_RECEIVED 1 --+-- ESTABLISHED 3 --+-- ORIGINAL_CLOSED  7 --+-- CLOSED 15 --- RESET 31
+                     +-- ACKNOWLEDGED 2 --+                   +-- REPLY_CLOSED    11 --+
 
 The tracker is deliberately loose about data (RFC 5382 REQ-2: every valid packet sequence
 passes): it never judges sequence numbers of data, never ends a flow by itself, and forgets only
@@ -32,6 +32,8 @@ class State(IntEnum):
     """The client's SYN (or first datagram) was forwarded."""
     SYN_RECEIVED = 1
     """The target's SYN-ACK (or first datagram) was forwarded."""
+    ACKNOWLEDGED = 2
+    """The client's ACK was forwarded, by a node that does not know yet of the SYN-ACK that another forwarded."""
     ESTABLISHED = 3
     ORIGINAL_CLOSED = 7
     """The client's FIN was forwarded. The target may go on sending (RFC 9293 section 3.6, half-close)."""
@@ -64,10 +66,9 @@ class Timer(Enum):
 _S, _I = State, Input
 
 TRANSITIONS: dict[tuple[State, Input], State] = {
-    # RFC 9293 section 3.5, figure 6: the handshake. An original ACK before the SYN-ACK is known here
-    # changes nothing: another node may have seen the SYN-ACK, and its delta will say so.
+    # RFC 9293 section 3.5, figure 6: the handshake. Its two halves may be seen by two nodes.
     (_S.SYN_SENT, _I.ORIGINAL_SYN): _S.SYN_SENT,
-    (_S.SYN_SENT, _I.ORIGINAL_ACK): _S.SYN_SENT,
+    (_S.SYN_SENT, _I.ORIGINAL_ACK): _S.ACKNOWLEDGED,
     (_S.SYN_SENT, _I.ORIGINAL_FIN): _S.ORIGINAL_CLOSED,
     (_S.SYN_SENT, _I.REPLY_SYN_ACK): _S.SYN_RECEIVED,
     (_S.SYN_SENT, _I.REPLY_ACK): _S.SYN_SENT,  # a challenge ACK from an older connection
@@ -78,6 +79,12 @@ TRANSITIONS: dict[tuple[State, Input], State] = {
     (_S.SYN_RECEIVED, _I.REPLY_SYN_ACK): _S.SYN_RECEIVED,
     (_S.SYN_RECEIVED, _I.REPLY_ACK): _S.ESTABLISHED,
     (_S.SYN_RECEIVED, _I.REPLY_FIN): _S.REPLY_CLOSED,
+    (_S.ACKNOWLEDGED, _I.ORIGINAL_SYN): _S.ACKNOWLEDGED,
+    (_S.ACKNOWLEDGED, _I.ORIGINAL_ACK): _S.ACKNOWLEDGED,
+    (_S.ACKNOWLEDGED, _I.ORIGINAL_FIN): _S.ORIGINAL_CLOSED,
+    (_S.ACKNOWLEDGED, _I.REPLY_SYN_ACK): _S.ESTABLISHED,
+    (_S.ACKNOWLEDGED, _I.REPLY_ACK): _S.ESTABLISHED,
+    (_S.ACKNOWLEDGED, _I.REPLY_FIN): _S.REPLY_CLOSED,
     # RFC 5961 section 4: a SYN in a synchronized state is the end system's to answer.
     (_S.ESTABLISHED, _I.ORIGINAL_SYN): _S.ESTABLISHED,
     (_S.ESTABLISHED, _I.ORIGINAL_ACK): _S.ESTABLISHED,
@@ -119,12 +126,21 @@ TRANSITIONS: dict[tuple[State, Input], State] = {
 TIMERS: dict[State, Timer] = {
     _S.SYN_SENT: Timer.HALF_OPEN,
     _S.SYN_RECEIVED: Timer.HALF_OPEN,
+    _S.ACKNOWLEDGED: Timer.HALF_OPEN,
     _S.ESTABLISHED: Timer.IDLE,
     _S.ORIGINAL_CLOSED: Timer.IDLE,
     _S.REPLY_CLOSED: Timer.IDLE,
     _S.CLOSED: Timer.CLOSING,
     _S.RESET: Timer.CLOSING,
 }
+
+
+_ANSWERED = int(State.SYN_RECEIVED)
+
+
+def is_half_open(state: int) -> bool:
+    """Whether the target has not answered yet."""
+    return not state & _ANSWERED
 
 
 def _input_of(flags: int, reply: bool) -> int:
