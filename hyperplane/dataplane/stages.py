@@ -29,13 +29,14 @@ from hyperplane.nat.quote import translate_error
 from hyperplane.nat.rewrite import rewrite as rewrite_packet
 from hyperplane.wire.checksum import MODULUS, ones_sum, pseudo_sum
 from hyperplane.wire.icmp import IcmpError, packet_too_big, time_exceeded
-from hyperplane.wire.packet import ICMP, SYN, TCP, ChecksumState, Packet, flipped
+from hyperplane.wire.packet import ICMP, RST, SYN, TCP, ChecksumState, Packet, flipped
 from hyperplane.wire.reply import error_packet
 from hyperplane.wire.tcp_options import FAST_OPEN, MULTIPATH, blank_options, clamp_mss, option_kinds
 
 _ORIGINAL, _REPLY = Direction.ORIGINAL, Direction.REPLY
 _SEGMENTED = ChecksumState.SEGMENTED
 _TUPLE_END = -SUFFIX_BYTES
+_SYN_OR_RST = SYN | RST
 _PACKETS_ORIGINAL, _BYTES_ORIGINAL = int(Count.PACKETS_ORIGINAL), int(Count.BYTES_ORIGINAL)
 _PACKETS_REPLY, _BYTES_REPLY = int(Count.PACKETS_REPLY), int(Count.BYTES_REPLY)
 _TCP_HEADER_BYTES = 20
@@ -107,10 +108,13 @@ def _classify_error(passage: Passage) -> Verdict | None:
 
 
 def find(plane: Plane, passage: Passage) -> Verdict | None:
-    """The flow of this key. Before a packet is called unknown, what the peers know is taken in."""
+    """The flow of this key. Before a packet is called unknown, what the peers know is taken in.
+
+    The same before a SYN or RST is judged: another node may have seen the flow end, or begin again.
+    """
     flows = plane.table.original if passage.direction is _ORIGINAL else plane.table.translated
     entry = flows.get(passage.key)
-    if entry is None or passage.now - entry.seen_at > entry.timeout_s:
+    if entry is None or passage.now - entry.seen_at > entry.timeout_s or passage.packet.flags & _SYN_OR_RST:
         entry = _find_with_peers(plane, passage, flows)
     passage.entry = entry
     if entry is not None and not (entry.endpoint.available and entry.balancer.available):

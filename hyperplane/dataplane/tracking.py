@@ -7,11 +7,12 @@ from hyperplane.dataplane.verdict import DROPS, DropReason, Verdict
 from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.key import Direction
 from hyperplane.flow.tcp_state import INPUTS, NEXT_STATE, REFUSED, Input, State, plausible, window_max
-from hyperplane.wire.packet import RST, SYN, TCP
+from hyperplane.wire.packet import ACK, RST, SYN, TCP, Packet
 from hyperplane.wire.tcp_options import find_window_scale
 
 _ORIGINAL = Direction.ORIGINAL
 _SCALE_UNKNOWN = 14
+_ESTABLISHED, _CLOSED = int(State.ESTABLISHED), int(State.CLOSED)
 
 
 def track(plane: Plane, passage: Passage) -> Verdict | None:
@@ -32,20 +33,22 @@ def track(plane: Plane, passage: Passage) -> Verdict | None:
         refused = _track_unusual(plane, passage, entry, event)
         if refused is not None:
             return refused
-    if original:
+    elif original:
         entry.sequence_original = packet.sequence
     else:
         entry.sequence_reply = packet.sequence
-    seen_before = entry.seen_at
-    entry.seen_at = passage.now
     state = entry.state
     after = NEXT_STATE[state << 3 | event]
     if after != state:
+        entry.seen_at = passage.now
         entry.enter(after)
         plane.table.state_changed(entry)
         plane.replication.tell(entry)
-    elif seen_before < plane.replication.refresh_before or packet.flags & SYN:
-        plane.replication.tell(entry)
+    elif original or _ESTABLISHED <= state < _CLOSED:  # a target alone keeps no door open, before or after
+        seen_before = entry.seen_at
+        entry.seen_at = passage.now
+        if seen_before < plane.replication.refresh_before or packet.flags & SYN:
+            plane.replication.tell(entry)
     return None
 
 
@@ -54,18 +57,29 @@ def _track_unusual(plane: Plane, passage: Passage, entry: FlowEntry, event: int)
     packet = passage.packet
     original = passage.direction is _ORIGINAL
     if packet.flags & RST:
-        seen = entry.sequence_original if original else entry.sequence_reply
-        if seen >= 0 and not plausible(packet.sequence, seen, _window_of_receiver(entry, original)):
-            return DROPS[DropReason.RST_OUT_OF_WINDOW]
-        return None
+        return None if _may_reset(packet, entry, original) else DROPS[DropReason.RST_OUT_OF_WINDOW]
     if event == Input.ORIGINAL_SYN and entry.state in (State.CLOSED, State.RESET):
         entry.reopen()
         plane.table.state_changed(entry)
         plane.counters.add(Count.FLOWS_REOPENED)
-    scale = find_window_scale(packet.buffer, packet.transport + 20, packet.payload)
-    if scale:
-        entry.scales |= scale << 4 if original else scale
+    # Until its sender goes on, nobody knows whether the SYN's number counts: what is alive may challenge it,
+    # and the reset that answers a challenge has the old number (RFC 5961 section 4.2).
+    if original:
+        entry.sequence_original = -1
+    else:
+        entry.sequence_reply = -1
+    shift = find_window_scale(packet.buffer, packet.transport + 20, packet.payload)
+    known = (shift or 0) + 1
+    entry.scales |= known << 4 if original else known
     return None
+
+
+def _may_reset(packet: Packet, entry: FlowEntry, original: bool) -> bool:
+    """Whether a reset can be of this conversation; the receiver looks more closely (RFC 5961 section 3.2)."""
+    if packet.sequence == 0 and packet.flags & ACK:
+        return True  # the answer to a SYN, by an end that remembers nothing (RFC 9293 section 3.10.7.1)
+    seen = entry.sequence_original if original else entry.sequence_reply
+    return seen < 0 or plausible(packet.sequence, seen, _window_of_receiver(entry, original))
 
 
 def _window_of_receiver(entry: FlowEntry, original: bool) -> int:
@@ -73,8 +87,8 @@ def _window_of_receiver(entry: FlowEntry, original: bool) -> int:
 
     Before both ends' scales are known (another node may have seen them) the largest of all is taken.
     """
-    scale = entry.scales & 0xF if original else entry.scales >> 4
-    return window_max(scale or _SCALE_UNKNOWN)
+    known = entry.scales & 0xF if original else entry.scales >> 4
+    return window_max(known - 1 if known else _SCALE_UNKNOWN)
 
 
 def _track_datagram(plane: Plane, passage: Passage, entry: FlowEntry) -> None:

@@ -74,10 +74,10 @@ class FlowEntry:
     """Monotonic seconds of the last packet that counts."""
     timeout_s: float
     sequence_original: int
-    """Sequence number of the last segment seen each way; -1 before the first."""
+    """Sequence number of the last segment seen each way; -1 while that says nothing: before the first, after a SYN."""
     sequence_reply: int
     scales: int
-    """Window scale of client (high four bits) and target (low four bits)."""
+    """Window scale of client (high four bits) and target (low four bits), each plus one; 0 is not known."""
     row: int
     """Row of this node's journal that tells of this flow, or NO_ROW."""
 
@@ -151,6 +151,7 @@ class FlowEntry:
             return True
         if ahead < EPOCHS // 2:
             self.epoch = epoch
+            self.sequence_original = self.sequence_reply = -1
             self.scales = scales
             self.enter(state)
             return True
