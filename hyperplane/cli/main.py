@@ -11,6 +11,7 @@ import typer
 
 from hyperplane.cli.flows import flows
 from hyperplane.cli.lab import lab
+from hyperplane.cli.lab_tools import EXEC_SETTINGS, execute, graph
 from hyperplane.cli.nodes import nodes
 from hyperplane.cli.options import API_ADDRESS, API_PORT, HELP, LabFile, Runtime
 from hyperplane.errors import ConfigurationError
@@ -25,6 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings=HELP,
 )
+lab.command("exec", context_settings=EXEC_SETTINGS)(execute)
+lab.command()(graph)
 app.add_typer(lab, name="lab")
 app.command()(nodes)
 app.command()(flows)

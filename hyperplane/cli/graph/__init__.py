@@ -1,0 +1,1 @@
+"""Drawings of a lab: one plain value, and a writer for each format."""
