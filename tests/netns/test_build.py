@@ -233,7 +233,20 @@ def test_damage_is_repaired(prefix: str, damage: Damage) -> None:
     damage(f"{prefix}-hub", f"{prefix}-left", f"{prefix}-right")
     changes = build(wanted)
     assert changes, "it says what it repaired"
+    assert len(set(changes)) == len(changes), "and says it once"
     assert picture(prefix) == before
+    assert build(wanted) == ()
+
+
+@pytest.mark.parametrize(("of_bridge", "of_port"), [(1500, 9001), (9001, 1500)])
+def test_a_bridge_has_its_own_mtu_whatever_its_ports_have(prefix: str, of_bridge: int, of_port: int) -> None:
+    a, b = f"{prefix}-a", f"{prefix}-b"
+    wanted = Topology(
+        (Namespace(a, bridges=(Bridge("hp-br0", mtu=of_bridge),)), Namespace(b)),
+        (Link(LinkEnd(a, "hp-p1", mtu=of_port, bridge="hp-br0"), LinkEnd(b, "hp-eth0", mtu=of_port)),),
+    )
+    build(wanted)
+    assert f"mtu {of_bridge}" in ip("-n", a, "link", "show", "hp-br0")
     assert build(wanted) == ()
 
 

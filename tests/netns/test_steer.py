@@ -80,12 +80,12 @@ def test_nothing_passes_before_it_was_looked_at() -> None:
         "-i lo -j ACCEPT",
         "-m conntrack ! --ctstate UNTRACKED -j DROP",
         "-f -j DROP",
-        "-p tcp -j hp-steer",
-        "-p udp -j hp-steer",
-        "-p icmp -j hp-steer",
+        "-p tcp -j hp-in_",
+        "-p udp -j hp-in_",
+        "-p icmp -j hp-in_",
         "-j DROP",
     ]
-    assert chains(render(TWO), "mangle")["hp-steer"] == ["-i hp-e1 -j hp-e1", "-i hp-e2 -j hp-e2", "-j DROP"]
+    assert chains(render(TWO), "mangle")["hp-in_"] == ["-i hp-e1 -j hp-e1", "-i hp-e2 -j hp-e2", "-j DROP"]
 
 
 def test_only_a_verdict_leaves() -> None:
@@ -128,11 +128,43 @@ def test_every_queue_of_an_interface_has_its_place(steering: Steering) -> None:
         assert places == list(enumerate(item.queues, start=1))
 
 
+def walk(found: dict[str, list[str]], interface: str) -> tuple[str, int]:
+    """The last chain that a packet of the interface comes to, and the number of rules it meets on the way."""
+    chain, met = "hp-in_", 0
+    while chain.startswith("hp-in_"):
+        for rule in found[chain]:
+            met += 1
+            match = re.fullmatch(r"(?:-i (\S+) )?-j (\S+)", rule)
+            assert match
+            name = match[1]
+            if name is None or name == interface or (name.endswith("+") and interface.startswith(name[:-1])):
+                chain = match[2]
+                break
+    return chain, met
+
+
+@given(st.sets(st.one_of(st.integers(1, 200), st.integers(1, 65535)), max_size=120), st.integers(1, 65535))
+def test_every_interface_finds_its_own_chain_and_no_other_does(numbers: set[int], other: int) -> None:
+    steering = Steering(tuple(InterfaceSteering(f"hp-e{number}", (1,)) for number in numbers))
+    found = chains(render(steering), "mangle")
+    for number in numbers:
+        assert walk(found, f"hp-e{number}")[0] == f"hp-e{number}"
+    if other not in numbers:
+        assert walk(found, f"hp-e{other}")[0] == "DROP"
+    assert walk(found, "hp-f1")[0] == walk(found, "eth0")[0] == "DROP"
+
+
+def test_a_thousand_interfaces_cost_a_packet_few_rules() -> None:
+    names = [f"hp-e{number}" for number in range(1, 1001)]
+    found = chains(render(Steering(tuple(InterfaceSteering(name, (1,)) for name in names))), "mangle")
+    assert max(walk(found, name)[1] for name in names) <= 40
+
+
 @given(steerings)
 def test_lines_are_fit_for_restore(steering: Steering) -> None:
     text = render(steering)
     assert text.endswith("COMMIT\n")
-    assert re.fullmatch(r"[A-Za-z0-9 *:\[\]!.,/\n_-]+", text), "no quote, no escape"
+    assert re.fullmatch(r"[A-Za-z0-9 *:\[\]!.,/+\n_-]+", text), "no quote, no escape"
 
 
 def test_marks_do_not_overlap() -> None:
@@ -146,7 +178,7 @@ def test_marks_do_not_overlap() -> None:
         ("eth0", (1,), NameRefused),
         ("hp-e1 -j ACCEPT", (1,), NameRefused),
         ("hp-e1\n-A", (1,), NameRefused),
-        ("hp-steer", (1,), SteeringRefused),
+        ("hp-in_", (1,), NameRefused),
         ("hp-e1", (), SteeringRefused),
         ("hp-e1", tuple(range(33)), SteeringRefused),
         ("hp-e1", (5, 5), SteeringRefused),

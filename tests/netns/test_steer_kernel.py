@@ -209,6 +209,27 @@ def test_what_may_not_pass_does_not_reach_a_queue(crossing: Crossing) -> None:
     assert seen == [b"good"]
 
 
+def test_of_many_interfaces_each_has_its_own_queue(crossing: Crossing) -> None:
+    others = tuple(InterfaceSteering(f"hp-e{number}", (300,)) for number in range(4, 140))
+    apply(crossing.name, Steering((*others, InterfaceSteering("hp-e1", (101,)), InterfaceSteering("hp-e2", (102,)))))
+    seen: list[tuple[int, bytes]] = []
+
+    def note(number: int, packet: Any) -> None:
+        seen.append((number, packet.get_payload()[28:]))
+        packet.drop()
+
+    with (
+        Queues(crossing.name, (101, 102, 300), note) as queues,
+        crossing.tap(crossing.left) as left,
+        crossing.tap(crossing.right) as right,
+    ):
+        left.send(to_far(crossing, b"left"))
+        queues.read(1)
+        right.send(udp((crossing.macs(2)), (NEAR, FAR), (40000, 4000), b"right"))
+        queues.read(1)
+    assert seen == [(101, b"left"), (102, b"right")]
+
+
 def test_without_a_reader_packets_are_dropped(crossing: Crossing) -> None:
     apply(crossing.name, HASHED)
     with crossing.tap(crossing.left) as left, crossing.tap(crossing.far) as far:
