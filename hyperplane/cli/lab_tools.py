@@ -56,6 +56,10 @@ def execute(
     short = name.removeprefix(PREFIX)
     if short not in namespace_names():
         raise unknown("namespace", short, namespace_names())
+    if command[0] == "--":
+        command = command[1:]
+    if not command:
+        raise typer.BadParameter(f"what shall run in {short}? A command is missing")
     words = ["ip", "netns", "exec", PREFIX + short, *command]
     print(f"+ {shlex.join(words)}", file=sys.stderr, flush=True)
     if os.geteuid() != 0:

@@ -1,6 +1,6 @@
 """Where everything of a drawing stands, in pixels: three columns, groups stacked, arrows between edges.
 
-Widths are estimated from the number of letters (a sans-serif letter of 12 px is 7 px wide or less), because
+Widths are estimated from the number of letters (a bold sans-serif letter of 12 px is 7.4 px wide or less), because
 a program without fonts cannot measure text. In the fabric the endpoints stand on the consumers' side and the
 load balancers on the providers'.
 """
@@ -12,7 +12,7 @@ from hyperplane.cli.graph.drawing import Arrow, Box, Column, Drawing, Group, Kin
 
 LINE = 16
 PAD = 14
-_LETTER = 7.0
+_LETTER = 7.4
 _GAP_BETWEEN_BOXES = 12
 _GAP_BETWEEN_GROUPS = 22
 _GAP_BETWEEN_COLUMNS = 130
