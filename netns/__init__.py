@@ -12,5 +12,5 @@ Three promises:
 * What steers packets fails closed. Where a rule is missing, packets go nowhere.
 
 Calls are synchronous. pyroute2 runs an event loop of its own inside, so call from a thread that
-runs none (`asyncio.to_thread` is fine); a uvloop policy does not disturb it.
+runs none (`asyncio.to_thread` is fine, under uvloop too).
 """

@@ -41,7 +41,11 @@ class Change:
 
 
 def build(topology: Topology) -> tuple[Change, ...]:
-    """Make the kernel match. Returns what was changed. Raises TopologyError, KernelError, SysctlRefused, OSError."""
+    """Make the kernel match. Returns what was changed.
+
+    Raises TopologyError before anything is done; then KernelError, SysctlRefused or another OSError, and
+    NamespaceMissing when somebody deletes a namespace meanwhile.
+    """
     validate(topology)
     with NetlinkPool() as pool:
         return _Builder(topology, pool).run()

@@ -1,5 +1,6 @@
 """The kernel after `build`, and after somebody has broken what `build` made."""
 
+import asyncio
 import json
 import os
 import socket
@@ -325,6 +326,13 @@ def test_no_file_descriptor_is_left_open(prefix: str) -> None:
     for _ in range(3):
         build(topology(prefix))
     assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_it_runs_in_a_thread_beside_uvloop(prefix: str) -> None:
+    uvloop = pytest.importorskip("uvloop")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(asyncio.to_thread(build, topology(prefix)))
+        assert runner.run(asyncio.to_thread(build, topology(prefix))) == ()
 
 
 def test_more_namespaces_than_sockets(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
