@@ -54,7 +54,10 @@ PORT_REST_S = 60
 """A port rests this long before the same target sees it again (AWS: "about 55,000 per minute")."""
 
 PORTS_SWEPT_PER_TICK_MAX = 1000
-"""Ports looked at in one tick while sweeping."""
+"""Ports looked at in one tick while sweeping ..."""
+
+POOLS_SWEPT_PER_TICK_MAX = 16
+"""... and pools: finding a node's ports in one takes longer than looking at them."""
 
 PORT_PROBES_MAX = 16
 """Random draws before the pool is searched for a free port from a random place on."""
@@ -80,7 +83,7 @@ SETTLE_ROUNDS_MAX = 64
 """Batches taken in before a packet is called unknown."""
 
 REFRESH_INTERVAL_S = 1.0
-"""A flow that carries packets tells its age at most this often ..."""
+"""The age of a flow that carries packets is told at most this often ..."""
 
 REFRESHES_PER_S_MAX = 20_000
 """... and all flows of a node together at most this often: with more flows the interval grows."""
@@ -144,8 +147,11 @@ NODE_BEAT_S = 0.025
 
 SUPERVISOR_BEAT_S = 0.05
 SILENCE_MAX_S = 0.4
-"""A node silent for this long is fenced (killed) and replaced. Our choice: sixteen beats, so that a busy
-machine does not look like a hung node, and still well under the second that a hang may stall a connection."""
+"""A node silent for this long through its own fault is fenced (killed) and replaced. Our choice: sixteen beats,
+and still well under the second that a hang may stall a connection."""
+
+HEARTBEAT_AGE_MAX_S = 2.0
+"""A node whose last heartbeat is older is shown as unwell. On a machine with too much to do hearts are late."""
 
 STARTING_MAX_S = 60.0
 """How long a node may take in its peers' flows before it serves."""
@@ -165,6 +171,7 @@ assert SNAT_PORT_MIN + SNAT_PORTS_PER_TARGET <= 65_536, "a port has 16 bits"
 assert CLOSING_TIMEOUT_S >= PORT_REST_S, "a port must not come back before its flow is forgotten"
 assert REFRESH_INTERVAL_S * 8 < TCP_IDLE_TIMEOUT_S_MIN, "refreshes must be far denser than expiry"
 assert GENERATIONS_MAX * NODES_PER_ZONE_MAX <= 65_536, "queue numbers have 16 bits"
+assert min(TCP_IDLE_TIMEOUT_S_MIN, PORT_REST_S) > FLOWS_PER_NODE_MAX / REFRESHES_PER_S_MAX, "ages travel in time"
 assert FLOWS_PER_NODE_MAX * JOURNAL_ROW_BYTES <= 1 << 30, "a journal stays mappable"
 assert HALF_OPEN_PER_ENDPOINT_MAX < FLOWS_PER_ENDPOINT_MAX <= FLOWS_PER_NODE_MAX
 assert NODE_BEAT_S * 8 < SILENCE_MAX_S, "a heartbeat may be late without a node being killed"

@@ -142,12 +142,14 @@ class MemoryClaims:
 
     def __init__(self, taken: bytearray, node: int, node_count: int) -> None:
         self._taken = taken
-        self._node, self._node_count = node, node_count
+        self._tag = node + 1
+        # With fewer nodes than before, the ports of those that are gone are shared out among the rest.
+        self._marks = bytes(tag > 0 and (tag - 1) % node_count == node for tag in range(256))
 
     def claim(self, index: int) -> bool:
         if self._taken[index]:
             return False
-        self._taken[index] = self._node + 1
+        self._taken[index] = self._tag
         return True
 
     def release(self, index: int) -> None:
@@ -157,15 +159,18 @@ class MemoryClaims:
     def taken(self) -> bytes:
         return bytes(self._taken)
 
+    def take_over(self, index: int) -> None:
+        self._taken[index] = self._tag
+
     def is_mine(self, index: int) -> bool:
-        return self._is_ours(self._taken[index])
+        return bool(self._marks[self._taken[index]])
 
     def owned(self) -> Iterator[int]:
-        return (index for index, tag in enumerate(self._taken) if self._is_ours(tag))
-
-    def _is_ours(self, tag: int) -> bool:
-        """With fewer nodes than before, the ports of those that are gone are shared out among the rest."""
-        return tag > 0 and (tag - 1) % self._node_count == self._node
+        marked = self._taken.translate(self._marks)
+        index = marked.find(1)
+        while index >= 0:
+            yield index
+            index = marked.find(1, index + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,16 @@ from typing import NamedTuple
 
 from hyperplane.flow.interface import Interface
 from hyperplane.flow.key import suffix, tuple_of
-from hyperplane.limits import PORT_POOLS_MAX, PORT_REST_S, SNAT_PORT_MIN, SNAT_PORTS_PER_TARGET
+from hyperplane.limits import (
+    POOLS_SWEPT_PER_TICK_MAX,
+    PORT_POOLS_MAX,
+    PORT_REST_S,
+    SNAT_PORT_MIN,
+    SNAT_PORTS_PER_TARGET,
+)
 from hyperplane.nat.port_pool import Draws, PortClaims, PortPool, RestingPorts
+
+_POOL_BEGINS = -1
 
 
 class PoolKey(NamedTuple):
@@ -39,7 +47,6 @@ class PortPools:
         self._draws = draws
         self._ports = ports_per_target
         self._pools: dict[PoolKey, PortPool] = {}
-        self._rest_s = rest_s
         self.resting = RestingPorts(rest_s)
         self._suspects: set[tuple[PoolKey, int]] = set()
         self._new_suspects: set[tuple[PoolKey, int]] = set()
@@ -55,7 +62,14 @@ class PortPools:
 
     def allocate(self, pool: PortPool) -> int | None:
         """A port for a new flow, or None: exhausted."""
-        return pool.allocate(self._draws)
+        port = pool.allocate(self._draws)
+        if port is not None:
+            self.is_in_use(pool, port)
+        return port
+
+    def is_in_use(self, pool: PortPool, port: int) -> None:
+        """A flow has `port`, also if it seemed to be over before."""
+        self.resting.discard(pool, port)
 
     def give_back(self, pool: PortPool, port: int, now: float) -> None:
         """The flow that had `port` is over."""
@@ -67,7 +81,7 @@ class PortPools:
         `has_flow` tells for a translated key. A port is let go when two passes in a row found it without a
         flow: on the first, a peer's delta may still be on its way.
         """
-        found = 0
+        found = pools = 0
         for _ in range(at_most):
             step = next(self._sweeper, None)
             if step is None:
@@ -75,9 +89,14 @@ class PortPools:
                 self._sweeper = self._owned_ports()
                 return found
             key, pool, index = step
+            if index == _POOL_BEGINS:
+                pools += 1
+                if pools == POOLS_SWEPT_PER_TICK_MAX:
+                    return found
+                continue
             port = SNAT_PORT_MIN + index
             translated = tuple_of(key.address, key.target, port, key.target_port) + suffix(key.eni_number, key.protocol)
-            if has_flow(translated) or self.resting.has(pool, index):
+            if has_flow(translated) or self.resting.has(pool, port):
                 continue
             if (key, index) in self._suspects:
                 self.resting.add(pool, port, now)
@@ -87,6 +106,8 @@ class PortPools:
         return found
 
     def _owned_ports(self) -> Iterator[tuple[PoolKey, PortPool, int]]:
+        """All ports of this node, each pool announced first."""
         for key, pool in tuple(self._pools.items()):
+            yield key, pool, _POOL_BEGINS
             for index in pool.claims.owned():
                 yield key, pool, index

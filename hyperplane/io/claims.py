@@ -33,7 +33,7 @@ class SharedPortClaims:
         self._memory = mmap.mmap(self._file, ports)
         self._tag = node + 1
         # With fewer nodes than before, the ports of those that are gone are shared out among the rest.
-        self._mine = frozenset(tag for tag in range(1, 256) if (tag - 1) % node_count == node)
+        self._marks = bytes(tag > 0 and (tag - 1) % node_count == node for tag in range(256))
 
     def claim(self, index: int) -> bool:
         """Take port `index` if it is free. Atomic among all nodes."""
@@ -59,14 +59,21 @@ class SharedPortClaims:
         """A copy of all bytes."""
         return self._memory[:]
 
+    def take_over(self, index: int) -> None:
+        """Become the owner of port `index`, whose owner is going away."""
+        self._memory[index] = self._tag
+
     def is_mine(self, index: int) -> bool:
         """Whether this node has to give port `index` back."""
-        return self._memory[index] in self._mine
+        return bool(self._marks[self._memory[index]])
 
     def owned(self) -> Iterator[int]:
         """All ports that this node has to give back."""
-        mine = self._mine
-        return (index for index, tag in enumerate(self._memory[:]) if tag in mine)
+        marked = self._memory[:].translate(self._marks)
+        index = marked.find(1)
+        while index >= 0:
+            yield index
+            index = marked.find(1, index + 1)
 
     def close(self) -> None:
         self._memory.close()

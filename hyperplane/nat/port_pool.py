@@ -33,6 +33,9 @@ class PortClaims(Protocol):
     def taken(self) -> bytes:
         """A copy of all bytes."""
 
+    def take_over(self, index: int) -> None:
+        """Become the owner of port `index`, whose owner is going away."""
+
     def is_mine(self, index: int) -> bool:
         """Whether this node (also in an earlier life) is the owner of port `index`."""
 
@@ -100,32 +103,45 @@ class RestingPorts:
     def __init__(self, rest_s: float = PORT_REST_S) -> None:
         self._rest_s = rest_s
         self._queue: deque[tuple[float, PortPool, int]] = deque()
-        self._members: set[tuple[PortPool, int]] = set()
+        self._until: dict[tuple[PortPool, int], float] = {}
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self._until)
 
     def add(self, pool: PortPool, port: int, now: float) -> None:
         """`port` of `pool` is not in use any more since `now`."""
-        index = port - SNAT_PORT_MIN
-        self._queue.append((now + self._rest_s, pool, index))
-        self._members.add((pool, index))
+        until = now + self._rest_s
+        self._queue.append((until, pool, port))
+        self._until[pool, port] = until
 
-    def has(self, pool: PortPool, index: int) -> bool:
-        """Whether a port, by its index in `pool`, rests now."""
-        return (pool, index) in self._members
+    def discard(self, pool: PortPool, port: int) -> None:
+        """`port` is in use after all: it will not be freed before it is added again."""
+        self._until.pop((pool, port), None)
+
+    def has(self, pool: PortPool, port: int) -> bool:
+        """Whether `port` of `pool` rests now."""
+        return (pool, port) in self._until
 
     def next_timeout(self) -> float | None:
-        """When the first port has rested enough."""
+        """When there may be a port that has rested enough."""
         return self._queue[0][0] if self._queue else None
 
     def free(self, now: float, at_most: int) -> int:
-        """Free the ports that have rested until `now`, `at_most` of them. Returns how many."""
+        """Free the ports that have rested until `now`; look at `at_most` of them. Returns how many.
+
+        Only what is still this node's: another may answer for the port by now.
+        """
         queue = self._queue
         freed = 0
-        while freed < at_most and queue and queue[0][0] <= now:
-            _, pool, index = queue.popleft()
-            self._members.discard((pool, index))
-            pool.claims.release(index)
-            freed += 1
+        for _ in range(at_most):
+            if not queue or queue[0][0] > now:
+                break
+            until, pool, port = queue.popleft()
+            if self._until.get((pool, port)) != until:
+                continue  # taken in use again since, and perhaps let go once more
+            del self._until[pool, port]
+            index = port - SNAT_PORT_MIN
+            if pool.claims.is_mine(index):
+                pool.claims.release(index)
+                freed += 1
         return freed
