@@ -45,10 +45,11 @@ def track(plane: Plane, passage: Passage) -> Verdict | None:
         plane.table.state_changed(entry)
         plane.replication.tell(entry)
     elif original or _ESTABLISHED <= state < _CLOSED:  # a target alone keeps no door open, before or after
-        seen_before = entry.seen_at
         entry.seen_at = passage.now
-        if seen_before < plane.replication.refresh_before or packet.flags & SYN:
+        if packet.flags & SYN:
             plane.replication.tell(entry)
+        elif not entry.carries:
+            plane.replication.carries(entry)
     return None
 
 
@@ -94,10 +95,9 @@ def _window_of_receiver(entry: FlowEntry, original: bool) -> int:
 def _track_datagram(plane: Plane, passage: Passage, entry: FlowEntry) -> None:
     """UDP: only the client keeps a flow alive (RFC 4787 REQ-6), so a target cannot hold the door open."""
     if passage.direction is _ORIGINAL:
-        seen_before = entry.seen_at
+        if not entry.carries and entry.seen_at != passage.now:  # equal: it has just been made, and told
+            plane.replication.carries(entry)
         entry.seen_at = passage.now
-        if seen_before < plane.replication.refresh_before:
-            plane.replication.tell(entry)
     elif entry.state == State.SYN_SENT:
         entry.enter(State.SYN_RECEIVED)
         plane.table.state_changed(entry)

@@ -34,6 +34,7 @@ class FlowEntry:
         "addresses",
         "balancer",
         "born_ms",
+        "carries",
         "endpoint",
         "epoch",
         "original_key",
@@ -78,6 +79,8 @@ class FlowEntry:
     sequence_reply: int
     scales: int
     """Window scale of client (high four bits) and target (low four bits), each plus one; 0 is not known."""
+    carries: bool
+    """Whether packets have passed here of which the peers will be told with the flow's age."""
     row: int
     """Row of this node's journal that tells of this flow, or NO_ROW."""
 
@@ -105,6 +108,7 @@ class FlowEntry:
         self.seen_at = now
         self.sequence_original = self.sequence_reply = -1
         self.scales = 0
+        self.carries = False
         self.row = NO_ROW
         self.state = State.SYN_SENT
         self.timeout_s = 0.0

@@ -4,16 +4,18 @@ Each node tells of what it makes and changes through its own journal, before the
 caused it leaves (INV-5), and takes in what the others' journals hold before it calls a packet
 unknown. There is no owner and no message: a flow is what all who saw it know together.
 
-What is taken in joins without order (see `flow/entry.py`). Two nodes that made the same flow at
-the same moment are settled the same way everywhere: the older flow stays, unless it had already
-run out when the younger was made.
+What is taken in joins without order (see `flow/entry.py`). Of two flows that want one key the
+younger stays: whoever made it knew no other any more, or both were made at the same moment. What
+decides is fixed for a flow's life, so it is settled the same way everywhere.
 
-A node takes in flows of its own shards only: those whose endpoint or load balancer it serves.
+A node takes in flows of its own shards only: those whose endpoint or load balancer it serves. But
+what a journal of an older generation holds is adopted whatever the shards are now: told again, and
+its source port given back, by the node that adopts it.
 """
 
 from collections.abc import Callable, Mapping
 
-from hyperplane.flow.entry import BORN_MODULUS, NO_ROW, FlowEntry
+from hyperplane.flow.entry import BORN_MODULUS, GONE, NO_ROW, FlowEntry
 from hyperplane.flow.interface import Interface
 from hyperplane.flow.journal import Delta, JournalReader, JournalWriter
 from hyperplane.flow.ports import PortPools
@@ -47,11 +49,14 @@ class Replication:
         self._on_loss = on_loss
         self._peers: dict[str, JournalReader] = {}
         self._adopted: set[str] = set()
-        self._met_unknown_eni = False
+        self._passed_over = False
+        self._places: set[tuple[int, bytes, bool]] = set()
+        self._carrying: list[FlowEntry] = []
+        self._to_tell: list[FlowEntry] = []
+        self._interval_began_at = 0.0
+        self._advanced_at = 0.0
         self.rows_max = writer.row_count
         self.flows_max = writer.row_count
-        self.refresh_before = 0.0
-        """A flow last seen before this moment tells its age with its next packet."""
 
     # --- telling ---------------------------------------------------------------------------
 
@@ -76,11 +81,29 @@ class Replication:
         """Whether this node can hold and tell of one more flow."""
         return len(self._table) < self.flows_max and self._writer.has_room()
 
+    def carries(self, entry: FlowEntry) -> None:
+        """`entry` carries packets: its age is to be told, once, when this interval is over."""
+        entry.carries = True
+        self._carrying.append(entry)
+
     def advance(self, now: float) -> None:
-        """Start a new refresh interval if the last one is over. The more flows, the longer it is."""
-        interval = max(REFRESH_INTERVAL_S, len(self._table) / REFRESHES_PER_S_MAX)
-        if now - self.refresh_before >= interval:
-            self.refresh_before = now
+        """Tell ages, as many as the rate allows; then start a new interval if the last one is over.
+
+        After the interval, not during it: so the last packet of a flow is told of though none follows. The
+        more flows carry packets, the longer an interval is.
+        """
+        allowed = int(min(now - self._advanced_at, REFRESH_INTERVAL_S) * REFRESHES_PER_S_MAX)
+        self._advanced_at = now
+        to_tell = self._to_tell
+        while to_tell and allowed > 0:
+            entry = to_tell.pop()
+            entry.carries = False
+            if entry.state != GONE:
+                self.tell(entry)
+                allowed -= 1
+        if not to_tell and now - self._interval_began_at >= REFRESH_INTERVAL_S:
+            self._interval_began_at = now
+            self._to_tell, self._carrying = self._carrying, to_tell
 
     # --- taking in -------------------------------------------------------------------------
 
@@ -104,11 +127,11 @@ class Replication:
         """Take in what this node's own journal held when its last life ended. Returns the flows found."""
         found = 0
         for delta in list(self._writer.own_deltas()):
-            entry = self._apply(delta, now)
+            entry = self._apply(delta, now, adopt=True)
             if entry is not None and entry.row == NO_ROW:
                 entry.row = delta.row
                 found += 1
-            elif entry is None:
+            else:
                 self._writer.forget_row(delta.row)
         return found
 
@@ -121,10 +144,16 @@ class Replication:
             any_read = True
             adopt = name in self._adopted
             for delta in reader.read(at_most):
-                entry = self._apply(delta, now)
+                entry = self._apply(delta, now, adopt)
                 if adopt and entry is not None:
-                    self._writer.write(entry)
+                    self._adopt(entry, delta)
         return any_read
+
+    def _adopt(self, entry: FlowEntry, delta: Delta) -> None:
+        """Tell of the flow in the place of a writer that is going away, and answer for its port."""
+        self._writer.write(entry)
+        if entry.pool is None:
+            self._own_port(entry, delta, take_over=True)
 
     def settle(self, now: float) -> None:
         """Take in all that has been told so far, however much it is; a bound keeps a steady talker from holding us."""
@@ -137,20 +166,24 @@ class Replication:
         return not any(reader.behind for reader in self._peers.values())
 
     def interfaces_changed(self) -> None:
-        """A snapshot was loaded: flows of ENIs that were unknown before can be taken in now."""
-        if self._met_unknown_eni:
-            self._met_unknown_eni = False
+        """A snapshot was loaded: flows that were passed over can be taken in if an ENI is new, or newly ours."""
+        places = {
+            (number, interface.address, self._node in interface.shard)
+            for number, interface in self._interfaces.items()
+            if interface.address
+        }
+        if self._passed_over and places - self._places:
+            self._passed_over = False
             for reader in self._peers.values():
                 reader.rebuild()
+        self._places = places
 
-    def _apply(self, delta: Delta, now: float) -> FlowEntry | None:
+    def _apply(self, delta: Delta, now: float, adopt: bool = False) -> FlowEntry | None:
         """Join one delta with what is known. Returns the entry, or None if it is not held here."""
         endpoint = self._interfaces.get(delta.endpoint)
         balancer = self._interfaces.get(delta.load_balancer)
         if endpoint is None or balancer is None or not endpoint.address or not balancer.address:
-            self._met_unknown_eni = True
-            return None
-        if self._node not in endpoint.shard and self._node not in balancer.shard:
+            self._passed_over = True
             return None
         protocol = delta.protocol
         original_key = (
@@ -160,10 +193,13 @@ class Replication:
             balancer.address + delta.target + delta.snat_port + delta.target_port + balancer.suffixes[protocol]
         )
         entry = self._table.original.get(original_key)
-        if entry is not None and entry.translated_key == translated_key:
+        if entry is not None and entry.translated_key == translated_key and entry.born_ms == delta.born_ms:
             if entry.join(delta.epoch, delta.state, delta.seen_at, delta.scales):
                 self._table.state_changed(entry)
             return entry
+        if not adopt and self._node not in endpoint.shard and self._node not in balancer.shard:
+            self._passed_over = True
+            return None
         return self._learn(delta, original_key, translated_key, endpoint, balancer, now)
 
     def _learn(
@@ -176,42 +212,42 @@ class Replication:
         now: float,
     ) -> FlowEntry | None:
         """A flow that is new here, once its rivals for either key have given way."""
-        protocol = delta.protocol
-        service = endpoint.service(protocol, int.from_bytes(delta.service_port, "big"))
+        service = endpoint.service(delta.protocol, int.from_bytes(delta.service_port, "big"))
         entry = FlowEntry(original_key, translated_key, endpoint, balancer, service, delta.seen_at)
         entry.born_ms = delta.born_ms
         entry.epoch, entry.scales = delta.epoch, delta.scales
         entry.enter(delta.state)
         if entry.expires_at() < now:
             return None
-        for rival in (self._table.original.get(original_key), self._table.translated.get(translated_key)):
-            if rival is not None and rival.state >= 0:
-                if not _gives_way(rival, entry):
-                    return None
+        by_client, by_port = self._table.original.get(original_key), self._table.translated.get(translated_key)
+        if not all(rival is None or _is_younger(entry, rival) for rival in (by_client, by_port)):
+            return None
+        for rival in (by_client, by_port):
+            if rival is not None and rival.state != GONE:
                 self.forget(rival, now)
         if len(self._table) >= self.flows_max:
             self._on_loss("replica_full")
             return None
         self._table.insert(entry)
-        self._reclaim(entry, delta)
+        self._own_port(entry, delta)
         return entry
 
-    def _reclaim(self, entry: FlowEntry, delta: Delta) -> None:
+    def _own_port(self, entry: FlowEntry, delta: Delta, take_over: bool = False) -> None:
         """If the port of this flow was taken by this node in an earlier life, it is this node's to give back."""
         pool = self._pools.pool(entry.balancer, delta.target, int.from_bytes(delta.target_port, "big"), delta.protocol)
-        if pool is not None and pool.claims.is_mine(int.from_bytes(delta.snat_port, "big") - SNAT_PORT_MIN):
+        if pool is None:
+            return
+        port = int.from_bytes(delta.snat_port, "big")
+        if take_over:
+            pool.claims.take_over(port - SNAT_PORT_MIN)
+        if pool.claims.is_mine(port - SNAT_PORT_MIN):
             entry.pool = pool
+            self._pools.is_in_use(pool, port)
 
 
-def _gives_way(standing: FlowEntry, comer: FlowEntry) -> bool:
-    """Whether `standing` must go so that `comer` can be held. The same answer on every node.
-
-    The older flow stays, unless it was over before the younger was made: then the younger did not
-    know it any more, and nor should we.
-    """
-    comer_is_older = (standing.born_ms - comer.born_ms) % BORN_MODULUS < BORN_MODULUS // 2
-    if standing.born_ms == comer.born_ms:
-        comer_is_older = comer.translated_key < standing.translated_key
-    older, younger = (comer, standing) if comer_is_older else (standing, comer)
-    over = (younger.born_ms - int(older.expires_at() * 1000)) % BORN_MODULUS < BORN_MODULUS // 2
-    return comer_is_older is not over
+def _is_younger(comer: FlowEntry, standing: FlowEntry) -> bool:
+    """Whether `standing` gives way to `comer`. The same answer on every node, at any time."""
+    age_ms = (comer.born_ms - standing.born_ms) % BORN_MODULUS
+    if age_ms == 0:
+        return (comer.translated_key, comer.original_key) > (standing.translated_key, standing.original_key)
+    return age_ms < BORN_MODULUS // 2
