@@ -26,7 +26,7 @@ from benchmark.servers import Servers
 from benchmark.studies import FlowTable, Study, study_lines
 from benchmark.subject import Hyperplane
 from benchmark.summary import added_latency, rows
-from benchmark.table import comparison_lines, latency_lines, warning_lines
+from benchmark.table import comparison_lines, latency_lines, noise_lines, warning_lines
 from benchmark.udp import UdpCost, UdpRate
 
 MEASUREMENT_NAMES = ("content", "bulk_1", "bulk_8", "keep_alive", "connections", "udp_rate", "cpu", "latency")
@@ -107,7 +107,9 @@ class Run:
         self.report["studies"] = {name: asdict(result) for name, result in results.items()}
 
     def _print_comparison(self, rounds: Rounds) -> None:
-        lines = [*comparison_lines(rounds.samples), *latency_lines(rounds.samples), *warning_lines(rounds.refused)]
+        samples = rounds.samples
+        lines = [*comparison_lines(samples), *latency_lines(samples)]
+        lines += [*noise_lines(samples), *warning_lines(rounds.refused)]
         print("\n".join(["", *lines]))
         found = rows(rounds.samples)
         self.failed |= any(row.absolute is None for row in found)

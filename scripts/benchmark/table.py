@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from benchmark.counters import QUIET_BUSY_SHARE
 from benchmark.figures import Figure, Sample
 from benchmark.summary import SUBJECT, Row, Spread, added_latency, rows
 
@@ -58,6 +59,17 @@ def latency_lines(samples: Sequence[Sample]) -> list[str]:
         )
         lines.append(f"  {contender:<11} {'   '.join(cells)}")
     return lines
+
+
+def noise_lines(samples: Sequence[Sample]) -> list[str]:
+    """One row if the machine was doing something else before a figure: then it may have gone on during it."""
+    noisy = [sample.busy_before for sample in samples if sample.busy_before >= QUIET_BUSY_SHARE]
+    if not noisy:
+        return []
+    return [
+        f"warning: the machine was busy with something else before {len(noisy)} of {len(samples)} figures"
+        f" (up to {max(noisy):.0%}); run it again when it is idle"
+    ]
 
 
 def warning_lines(refused: Mapping[tuple[str, str], Mapping[str, int]]) -> list[str]:

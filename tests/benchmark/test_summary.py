@@ -2,7 +2,7 @@
 
 from benchmark.figures import BULK_1, P50, Sample
 from benchmark.summary import Row, added_latency, rows
-from benchmark.table import comparison_lines, warning_lines
+from benchmark.table import comparison_lines, noise_lines, warning_lines
 
 
 def sample(contender: str, number: int, value: float | None, figure: str = BULK_1.name, failure: str = "") -> Sample:
@@ -66,6 +66,12 @@ def test_added_latency_is_beyond_routing_in_the_same_round() -> None:
 def test_a_failed_latency_run_fails_each_percentile() -> None:
     found = rows([sample("haproxy", 1, None, "latency", "the echo closed the connection")])
     assert [row.figure.name for row in found] == ["latency_p50", "latency_p99", "latency_p99.9"]
+
+
+def test_a_busy_machine_becomes_a_warning_row() -> None:
+    quiet, busy = sample("routing", 1, 80), Sample(BULK_1.name, "routing", 2, 90, busy_before=0.5)
+    assert noise_lines([quiet]) == []
+    assert "before 1 of 2 figures (up to 50%)" in noise_lines([quiet, busy])[0]
 
 
 def test_refusals_become_a_warning_row() -> None:
