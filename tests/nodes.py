@@ -263,8 +263,11 @@ class MemoryZone:
         self.journals = [bytearray(journal_bytes(rows, ring)) for _ in range(node_count)]
         for memory in self.journals:
             format_journal(memoryview(memory), rows, ring)
+        self.rows, self.ring = rows, ring
         self.lives = 0
         self.nodes: dict[int, Node] = {}
+        self.older: list[bytearray] = []
+        """Journals of the generation before this one."""
 
     def node(self, index: int, now: float = 0.0) -> Node:
         """The node with this number; its first use starts it."""
@@ -286,11 +289,35 @@ class MemoryZone:
             self.ports,
         )
         plane.load_snapshot(self.snapshot, now)
-        others = (other for other in range(self.node_count) if other != index)
-        plane.set_peers({str(other): JournalReader(memoryview(self.journals[other])) for other in others})
+        self.connect(index, plane)
         plane.resume(now)
         self.nodes[index] = Node(plane, self.journals[index])
         return self.nodes[index]
+
+    def connect(self, index: int, plane: Dataplane) -> None:
+        """Give the node its peers' journals, and those of the older generation: each is adopted by one node."""
+        memories = {f"new {other}": memory for other, memory in enumerate(self.journals) if other != index}
+        memories |= {f"old {other}": memory for other, memory in enumerate(self.older)}
+        adopted = {f"old {other}" for other in range(len(self.older)) if other % self.node_count == index}
+        readers = {
+            name: plane.peers.get(name) or JournalReader(memoryview(memory)) for name, memory in memories.items()
+        }
+        plane.set_peers(readers, frozenset(adopted))
+
+    def next_generation(self, snapshot: Snapshot, node_count: int, now: float) -> "MemoryZone":
+        """New nodes with new journals, which adopt what the nodes of this generation hold."""
+        zone = MemoryZone(snapshot, node_count, self.ports, self.rows, self.ring)
+        zone.pools, zone.lives, zone.older = self.pools, self.lives, self.journals
+        for index in range(node_count):
+            zone.node(index, now).dataplane.settle(now)
+        return zone
+
+    def end_older(self) -> None:
+        """The older generation is gone, and its journals with it."""
+        self.older = []
+        for index, node in self.nodes.items():
+            node.dataplane.settle(0.0)
+            self.connect(index, node.dataplane)
 
     def load(self, snapshot: Snapshot, now: float) -> None:
         """Give every node a new configuration."""

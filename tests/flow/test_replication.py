@@ -5,6 +5,7 @@ from itertools import permutations
 
 import pytest
 
+from hyperplane.dataplane.verdict import DropReason
 from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.journal import JournalReader, JournalWriter, format_journal, journal_bytes
 from hyperplane.flow.replication import Replication
@@ -289,3 +290,57 @@ def test_what_ended_while_the_node_was_away_does_not_come_back() -> None:
     again = zone.restart(0, 1.0 + IDLE_S + 1)
     assert again.flows == 0
     assert not list(JournalWriter(memoryview(zone.journals[0])).own_deltas())
+
+
+# --- ports of flows that others revive or adopt -------------------------------------------------------
+
+
+def test_a_flow_that_a_peer_revives_keeps_its_port() -> None:
+    """INV-1: one node calls the flow over and lets its port rest; the other knows better."""
+    zone = MemoryZone(ports=1)
+    here, there = zone.node(0), zone.node(1)
+    talk = Conversation()
+    talk.open(here, 1.0)
+    assert talk.up(there, 5.0, PSH | ACK, b"x").accepted  # there is no tick in which it could tell
+    here.pass_time(IDLE_S + 3.0)
+    assert here.flows == 0
+    assert talk.up(there, IDLE_S + 4.0, PSH | ACK, b"x").accepted
+    for step in range(0, 200, 5):
+        now = IDLE_S + 5.0 + step
+        for node in (here, there):
+            node.dataplane.receive_deltas(now)
+            node.pass_time(now)
+        assert talk.up(there, now, PSH | ACK, b"x").accepted
+        assert zone.ports_taken() == 1
+        assert here.send(tcp(client(1), ENDPOINT, flags=SYN), DOOR, now).reason is DropReason.PORT_ALLOCATION
+
+
+@pytest.mark.parametrize("node_count", [1, 2, 4, 5])
+def test_f_32_flows_outlive_another_number_of_nodes(node_count: int) -> None:
+    """Shards are dealt anew: who adopts a flow need not serve it, and who claimed its port may not exist."""
+    zone = MemoryZone(node_count=3)
+    talks = []
+    for number in range(30):
+        talk = Conversation(client(number))
+        talk.open(zone.node(number % 3), 1.0, back=zone.node((number + 1) % 3))
+        talks.append(talk)
+    last = node_count - 1
+    dealt = replace(zone.snapshot, zones=snapshot_of(door(shard=(last,)), way_out(shard=(last,)), version=2).zones)
+    young = zone.next_generation(dealt, node_count, 2.0)
+    young.end_older()
+    for index in range(node_count):
+        young.restart(index, 3.0)
+    for now in range(4, 304):
+        for node in young.nodes.values():
+            node.dataplane.receive_deltas(float(now))
+            node.pass_time(float(now))
+        if now % 30 == 0:
+            assert zone.ports_taken() == 30
+    for talk in talks:
+        assert talk.up(young.node(last), 304.0, PSH | ACK, b"still here").accepted
+        assert talk.down(young.node(last), 304.0, PSH | ACK, b"so am I").accepted
+    for now in range(305, 304 + IDLE_S + 70):
+        for node in young.nodes.values():
+            node.dataplane.receive_deltas(float(now))
+            node.pass_time(float(now))
+    assert zone.ports_taken() == 0, "every port comes back, whoever had claimed it"
