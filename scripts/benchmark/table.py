@@ -66,10 +66,8 @@ def noise_lines(samples: Sequence[Sample]) -> list[str]:
     noisy = [sample.busy_before for sample in samples if sample.busy_before >= QUIET_BUSY_SHARE]
     if not noisy:
         return []
-    return [
-        f"warning: the machine was busy with something else before {len(noisy)} of {len(samples)} figures"
-        f" (up to {max(noisy):.0%}); run it again when it is idle"
-    ]
+    count = f"{len(noisy)} of {len(samples)} figures (up to {max(noisy):.0%})"
+    return [f"warning: the machine was busy with something else before {count}; run it again when it is idle"]
 
 
 def warning_lines(refused: Mapping[tuple[str, str], Mapping[str, int]]) -> list[str]:
