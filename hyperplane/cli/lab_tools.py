@@ -16,7 +16,7 @@ from hyperplane.cli.graph.mermaid import to_mermaid
 from hyperplane.cli.graph.svg import to_svg
 from hyperplane.cli.graph.text import to_text
 from hyperplane.cli.options import Runtime
-from hyperplane.cli.output import unknown
+from hyperplane.cli.output import need_root, unknown
 from hyperplane.io.running_lab import lab_to_show
 from hyperplane.io.runtime import DEFAULT_RUNTIME
 from netns.names import PREFIX
@@ -62,8 +62,7 @@ def execute(
         raise typer.BadParameter(f"what shall run in {short}? A command is missing")
     words = ["ip", "netns", "exec", PREFIX + short, *command]
     print(f"+ {shlex.join(words)}", file=sys.stderr, flush=True)
-    if os.geteuid() != 0:
-        raise PermissionError("a namespace is entered")
+    need_root("`lab exec` enters a namespace")
     os.execvp(words[0], words)
 
 

@@ -14,11 +14,13 @@ from hyperplane.cli.lab import lab
 from hyperplane.cli.lab_tools import EXEC_SETTINGS, execute, graph
 from hyperplane.cli.nodes import nodes
 from hyperplane.cli.options import API_ADDRESS, API_PORT, HELP, LabFile, Runtime
+from hyperplane.cli.trace.command import trace
 from hyperplane.errors import ConfigurationError
 from hyperplane.io.lab_file import DEFAULT_LAB
 from hyperplane.io.processes import ProcessFailed
 from hyperplane.io.runtime import DEFAULT_RUNTIME
 from netns.iptables import RulesetError
+from netns.namespace import NamespaceMissing
 
 app = typer.Typer(
     help="AWS PrivateLink, its Network Load Balancer and the engine beneath them, on Linux network namespaces.",
@@ -31,6 +33,7 @@ lab.command()(graph)
 app.add_typer(lab, name="lab")
 app.command()(nodes)
 app.command()(flows)
+app.command()(trace)
 
 
 @app.callback()
@@ -92,6 +95,8 @@ def main() -> None:
         app()
     except (ConfigurationError, ProcessFailed, RulesetError) as error:
         fail(str(error))
+    except NamespaceMissing as error:
+        fail(f"there is no namespace {error}; is the lab up and whole? (hyperplane lab up)")
     except PermissionError as error:
         fail(f"{error} (this needs root)")
     except OSError as error:

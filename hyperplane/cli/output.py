@@ -6,11 +6,13 @@ gets the same table without colours and without line breaks inside a row, so tha
 """
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, is_dataclass
 from difflib import get_close_matches
+from enum import Enum
 
 import typer
 from rich.console import Console, RenderableType
@@ -52,7 +54,7 @@ def table(columns: Sequence[str], rows: Collection[Sequence[str]], right: Collec
 
 
 def plain(value: object) -> object:
-    """A value as JSON has it: dataclasses become objects, names stay names."""
+    """A value as JSON has it: dataclasses become objects."""
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if isinstance(value, list | tuple):
@@ -60,14 +62,20 @@ def plain(value: object) -> object:
     return value
 
 
+def _name(value: object) -> object:
+    """Names stay names."""
+    assert isinstance(value, Enum), f"{value!r} has no place in JSON"
+    return value.value
+
+
 def print_json(value: object) -> None:
     """One document, readable."""
-    print(json.dumps(plain(value), indent=2))
+    print(json.dumps(plain(value), indent=2, default=_name))
 
 
 def print_json_line(value: object) -> None:
     """One document in one line, out at once: a stream of them can be read line by line."""
-    print(json.dumps(plain(value)), flush=True)
+    print(json.dumps(plain(value), default=_name), flush=True)
 
 
 def ticks(interval_s: float = WATCH_INTERVAL_S) -> Iterator[None]:
@@ -93,7 +101,13 @@ def watch(draw: Callable[[], RenderableType]) -> None:
             live.update(draw(), refresh=True)
 
 
-def unknown(what: str, name: str, known: Collection[str]) -> typer.BadParameter:
+def need_root(deed: str) -> None:
+    """Raise PermissionError, saying what root is needed for, before anything is begun."""
+    if os.geteuid() != 0:
+        raise PermissionError(deed)
+
+
+def unknown(what: str, name: str, known: Collection[str], where: str = "") -> typer.BadParameter:
     """The usage error for a name that nothing has, with the nearest ones, or all if they are few."""
     near = get_close_matches(name, known, n=3)
     if near:
@@ -103,7 +117,7 @@ def unknown(what: str, name: str, known: Collection[str]) -> typer.BadParameter:
     else:
         told = sorted(known)[:_NAMES_TOLD_MAX]
         hint = f"there are {', '.join(told)}" + (", ..." if len(known) > len(told) else ".")
-    return typer.BadParameter(f"there is no {what} {name!r}; {hint}")
+    return typer.BadParameter(f"there is no {what} {name!r}{where}; {hint}")
 
 
 _STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))

@@ -54,9 +54,8 @@ class Places:
             for end, other in ((link.a, link.b), (link.b, link.a)):
                 if end.name == INSTANCE_LINK:
                     self._router_port[end.namespace] = other
-        self._names = {
-            owner.resource_id: owner.name for owner in (*lab.store.all(LoadBalancer), *lab.store.all(VpcEndpoint))
-        }
+        owners: tuple[LoadBalancer | VpcEndpoint, ...] = (*lab.store.all(LoadBalancer), *lab.store.all(VpcEndpoint))
+        self._names = {owner.resource_id: owner.name for owner in owners}
 
     def client(self, instance: Instance) -> Place:
         """An instance's own link."""

@@ -1,0 +1,1 @@
+"""`hyperplane trace`: one real call, watched at every hop, and everything that explains it."""
