@@ -208,7 +208,7 @@ class Dataplane:
                 replication.forget(entry, now)
                 plane.counters.add(Count.FLOWS_EXPIRED)
             else:
-                plane.table.schedule(entry)
+                plane.table.schedule(entry, now)
         plane.pools.resting.free(now, EXPIRED_PER_TICK_MAX)
         if now >= self._sweep_at:
             self._sweep_at = now + PORT_SWEEP_INTERVAL_S

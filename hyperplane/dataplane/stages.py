@@ -189,7 +189,8 @@ def rewrite(plane: Plane, passage: Passage) -> Verdict | None:
     if original:
         rewrite_packet(packet, entry.translated_key[:_TUPLE_END], entry.addresses, entry.transport, identification)
     else:
-        rewrite_packet(packet, entry.return_tuple, -entry.addresses, -entry.transport, identification)
+        new_tuple = flipped(entry.original_key[:_TUPLE_END])
+        rewrite_packet(packet, new_tuple, -entry.addresses, -entry.transport, identification)
     return plane.accept(out.number)
 
 

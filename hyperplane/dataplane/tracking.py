@@ -16,7 +16,11 @@ _ESTABLISHED, _CLOSED = int(State.ESTABLISHED), int(State.CLOSED)
 
 
 def track(plane: Plane, passage: Passage) -> Verdict | None:
-    """Move the flow's state and age; refuse what a flow may not do."""
+    """Move the flow's state and age; refuse what a flow may not do.
+
+    Each segment tells where both directions are: its own by its sequence number, the other by what it acknowledges.
+    The two may pass through different nodes, so a node that sees only one of them must not be blind for the other.
+    """
     entry = passage.entry
     assert entry is not None
     packet = passage.packet
@@ -33,10 +37,12 @@ def track(plane: Plane, passage: Passage) -> Verdict | None:
         refused = _track_unusual(plane, passage, entry, event)
         if refused is not None:
             return refused
-    elif original:
+    elif original:  # all these carry an ACK (RFC 9293 section 3.10.7.4), or they would have been refused
         entry.sequence_original = packet.sequence
+        entry.sequence_reply = packet.acknowledgment
     else:
         entry.sequence_reply = packet.sequence
+        entry.sequence_original = packet.acknowledgment
     state = entry.state
     after = NEXT_STATE[state << 3 | event]
     if after != state:

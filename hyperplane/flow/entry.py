@@ -1,6 +1,6 @@
 """One flow as a node remembers it.
 
-The translation (both keys, the return tuple, the two sums) is fixed for the flow's life
+The translation (both keys, the two sums) is fixed for the flow's life
 (INV-4: whoever forwards agrees). What moves is small: the tracker's state, the moment a packet was
 last seen, the two window scales. Those join without order: states are OR-ed, the newest moment
 wins (`join`). Only a reopened conversation starts over: it has a higher epoch, and a higher epoch
@@ -15,16 +15,30 @@ from hyperplane.flow.key import SUFFIX_BYTES
 from hyperplane.flow.tcp_state import TIMERS, State, Timer
 from hyperplane.nat.port_pool import PortPool
 from hyperplane.nat.rewrite import address_delta, transport_delta
-from hyperplane.wire.packet import UDP, flipped
+from hyperplane.wire.checksum import MODULUS
+from hyperplane.wire.packet import UDP
 
 EPOCHS = 256
 BORN_MODULUS = 1 << 32
 NO_ROW = -1
 GONE = -1
 
+_SUMS = tuple(range(MODULUS))
+"""Every sum as one object that all flows share: 32 bytes less for each flow."""
+
 _TIMER_OF: list[Timer | None] = [None] * 32
 for _state, _timer in TIMERS.items():
     _TIMER_OF[_state] = _timer
+
+
+class Bucket:
+    """Entries that the table will look at when this second of the monotonic clock begins."""
+
+    __slots__ = ("second", "waiting")
+
+    def __init__(self, second: int) -> None:
+        self.second = second
+        self.waiting: list[FlowEntry] = []
 
 
 class FlowEntry:
@@ -34,18 +48,18 @@ class FlowEntry:
         "addresses",
         "balancer",
         "born_ms",
+        "bucket",
         "carries",
         "endpoint",
         "epoch",
+        "idle_timeout_s",
         "original_key",
         "pool",
-        "return_tuple",
         "row",
         "scales",
         "seen_at",
         "sequence_original",
         "sequence_reply",
-        "service",
         "state",
         "timeout_s",
         "translated_key",
@@ -54,8 +68,6 @@ class FlowEntry:
 
     original_key: bytes
     translated_key: bytes
-    return_tuple: bytes
-    """What a reply is rewritten to: endpoint address to client, with their ports."""
     addresses: int
     """Growth of the address sum in the original direction; the reply's is its negative."""
     transport: int
@@ -63,7 +75,8 @@ class FlowEntry:
     endpoint: Interface
     balancer: Interface
     """The load balancer's ENI, by which the flow leaves for its target."""
-    service: Service
+    idle_timeout_s: float
+    """Of its listener when the flow was made."""
     pool: PortPool | None
     """Where the source port came from, if this node took it; it goes back there."""
     born_ms: int
@@ -79,6 +92,8 @@ class FlowEntry:
     sequence_reply: int
     scales: int
     """Window scale of client (high four bits) and target (low four bits), each plus one; 0 is not known."""
+    bucket: Bucket | None
+    """Where the entry waits for the table's next look at it."""
     carries: bool
     """Whether packets have passed here of which the peers will be told with the flow's age."""
     row: int
@@ -96,18 +111,18 @@ class FlowEntry:
         self.original_key = original_key
         self.translated_key = translated_key
         original, translated = original_key[:-SUFFIX_BYTES], translated_key[:-SUFFIX_BYTES]
-        self.return_tuple = flipped(original)
-        self.addresses = endpoint.interned(address_delta(original, translated))
-        self.transport = transport_delta(original, translated)
+        self.addresses = _SUMS[address_delta(original, translated)]
+        self.transport = _SUMS[transport_delta(original, translated)]
         self.endpoint = endpoint
         self.balancer = balancer
-        self.service = service
+        self.idle_timeout_s = service.idle_timeout_s
         self.pool = None
         self.epoch = 0
         self.born_ms = int(now * 1000) % BORN_MODULUS
         self.seen_at = now
         self.sequence_original = self.sequence_reply = -1
         self.scales = 0
+        self.bucket = None
         self.carries = False
         self.row = NO_ROW
         self.state = State.SYN_SENT
@@ -127,7 +142,7 @@ class FlowEntry:
             return
         timer = _TIMER_OF[state]
         if timer is Timer.IDLE:
-            self.timeout_s = self.service.idle_timeout_s
+            self.timeout_s = self.idle_timeout_s
         elif timer is Timer.HALF_OPEN:
             self.timeout_s = timers.half_open_s
         else:

@@ -13,8 +13,6 @@ from hyperplane.limits import TCP_IDLE_TIMEOUT_S
 from hyperplane.snapshot import Eni, EniKind, Network, SecurityRule
 from hyperplane.wire.packet import TCP, UDP
 
-_INTERNED_MAX = 65_536
-
 
 @dataclass(slots=True)
 class Timers:
@@ -68,7 +66,6 @@ class Interface:
     """One ENI: its place, its rules, its services and what its flows add up to on this node."""
 
     __slots__ = (
-        "_deltas",
         "_networks",
         "_rules",
         "address",
@@ -95,7 +92,6 @@ class Interface:
         self.flow_count = 0
         self.half_open: dict[bytes, None] = {}
         """Original keys of flows whose target has not answered, oldest first."""
-        self._deltas: dict[int, int] = {}
         self.close()
 
     def close(self) -> None:
@@ -127,12 +123,6 @@ class Interface:
     def service(self, protocol: int, port: int) -> Service:
         """The service on `port`, also for a flow whose listener has gone: it ends under AWS's default timer."""
         return self.services.get((protocol, port)) or _NO_SERVICE
-
-    def interned(self, delta: int) -> int:
-        """The same number as one shared object: flows between the same addresses have equal deltas."""
-        if len(self._deltas) >= _INTERNED_MAX:
-            self._deltas.clear()
-        return self._deltas.setdefault(delta, delta)
 
     def permits(self, protocol: int, port: int, source: bytes) -> bool:
         """Whether the security groups let a first packet in. No rule, no entry (AWS: closed by default)."""

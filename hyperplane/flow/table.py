@@ -1,16 +1,18 @@
 """All flows of one node: bounded, found from both directions, forgotten by deadline.
 
-Expiry is lazy. An entry sits in a bucket, one per second; a packet only moves the entry's
-`seen_at`. When a bucket comes due its entries are looked at again and go to the bucket of their
-real deadline, or end. So a packet costs nothing here, and an idle flow is touched once per
-timeout. A state change that brings the deadline nearer schedules the entry a second time; an
-entry met twice is harmless.
+Expiry is lazy. An entry waits in one bucket, of which there is one per second; a packet only moves
+the entry's `seen_at`. When a bucket comes due its entries are looked at: they end, or wait for their
+deadline in another bucket, but never longer than a minute. So a packet costs nothing here, a flow
+costs one look per minute, and what is over is not kept by a bucket that is hours away.
 """
 
 from collections.abc import Iterator
 
-from hyperplane.flow.entry import GONE, FlowEntry
+from hyperplane.flow.entry import GONE, Bucket, FlowEntry
 from hyperplane.flow.tcp_state import is_half_open
+
+LOOK_AHEAD_S = 60
+"""An entry is looked at this often. Our choice: not less than most timers, so a nearer deadline is rarely news."""
 
 
 class FlowTable:
@@ -19,8 +21,8 @@ class FlowTable:
     def __init__(self) -> None:
         self.original: dict[bytes, FlowEntry] = {}
         self.translated: dict[bytes, FlowEntry] = {}
-        self._buckets: dict[int, list[FlowEntry]] = {}
-        self._next_bucket: int | None = None
+        self._buckets: dict[int, Bucket] = {}
+        self._next_bucket: Bucket | None = None
 
     def __len__(self) -> int:
         return len(self.original)
@@ -37,7 +39,7 @@ class FlowTable:
         endpoint.flow_count += 1
         if is_half_open(entry.state):
             endpoint.half_open[entry.original_key] = None
-        self.schedule(entry)
+        self.schedule(entry, entry.seen_at)
 
     def remove(self, entry: FlowEntry) -> None:
         """Forget `entry`, which must be there."""
@@ -47,6 +49,7 @@ class FlowTable:
         endpoint.flow_count -= 1
         endpoint.half_open.pop(entry.original_key, None)
         entry.state = GONE
+        entry.bucket = None
 
     def state_changed(self, entry: FlowEntry) -> None:
         """`entry` has entered another state: keep the half-open list and the deadline right."""
@@ -54,42 +57,46 @@ class FlowTable:
             entry.endpoint.half_open[entry.original_key] = None
         else:
             entry.endpoint.half_open.pop(entry.original_key, None)
-        self.schedule(entry)
+        self.schedule(entry, entry.seen_at)
 
-    def schedule(self, entry: FlowEntry) -> None:
-        """Look at `entry` again when its present deadline comes."""
-        bucket = int(entry.expires_at()) + 1
-        waiting = self._buckets.get(bucket)
-        if waiting is None:
-            self._buckets[bucket] = [entry]
-            if self._next_bucket is None or bucket < self._next_bucket:
+    def schedule(self, entry: FlowEntry, now: float) -> None:
+        """Look at `entry` again when its present deadline comes, or earlier."""
+        second = int(min(entry.expires_at(), now + LOOK_AHEAD_S)) + 1
+        if entry.bucket is not None and entry.bucket.second <= second:
+            return
+        bucket = self._buckets.get(second)
+        if bucket is None:
+            bucket = self._buckets[second] = Bucket(second)
+            if self._next_bucket is None or second < self._next_bucket.second:
                 self._next_bucket = bucket
-        else:
-            waiting.append(entry)
+        bucket.waiting.append(entry)
+        entry.bucket = bucket
 
     def next_timeout(self) -> float | None:
         """When the next bucket comes due, or None if nothing is remembered."""
-        return None if self._next_bucket is None else float(self._next_bucket)
+        return None if self._next_bucket is None else float(self._next_bucket.second)
 
     def due(self, now: float, at_most: int) -> list[FlowEntry]:
-        """Entries whose deadline has passed, about `at_most` of them; they are still in the table.
+        """Entries whose deadline has passed, each once, about `at_most` of them; they are still in the table.
 
         The caller decides (a peer may know better) and either removes or schedules each again.
         """
         ended: list[FlowEntry] = []
-        looked_at = 0
-        while self._next_bucket is not None and self._next_bucket <= now and looked_at < at_most:
-            waiting = self._buckets[self._next_bucket]
-            while waiting and looked_at < at_most:
+        looks = 0
+        while (bucket := self._next_bucket) is not None and bucket.second <= now and looks < at_most:
+            waiting = bucket.waiting
+            while waiting and looks < at_most:
                 entry = waiting.pop()
-                looked_at += 1
-                if entry.state == GONE:
-                    continue
+                looks += 1
+                if entry.bucket is not bucket:
+                    continue  # it is gone, or waits in an earlier bucket
+                entry.bucket = None
                 if entry.expires_at() <= now:
                     ended.append(entry)
                 else:
-                    self.schedule(entry)
+                    self.schedule(entry, now)
             if not waiting:
-                del self._buckets[self._next_bucket]
-                self._next_bucket = min(self._buckets, default=None)
+                del self._buckets[bucket.second]
+                first = min(self._buckets, default=None)
+                self._next_bucket = None if first is None else self._buckets[first]
         return ended

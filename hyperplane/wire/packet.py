@@ -77,7 +77,7 @@ def flipped(tuple_bytes: bytes) -> bytes:
     """The tuple of the opposite direction: source and destination change places."""
     layout = _ADDRESSES_AND_PORTS if len(tuple_bytes) == 12 else _ADDRESSES_AND_PORTS_6
     source, destination, source_port, destination_port = layout.unpack(tuple_bytes)
-    return bytes(destination + source + destination_port + source_port)
+    return layout.pack(destination, source, destination_port, source_port)
 
 
 class Packet:
