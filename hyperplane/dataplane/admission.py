@@ -11,6 +11,7 @@ a flow that has gone gets a reset, on either side; whoever is not supposed to kn
 
 from collections.abc import Callable
 
+from hyperplane.dataplane.answers import does_not_fit, too_big, unwelcome
 from hyperplane.dataplane.counters import Count
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
@@ -53,31 +54,19 @@ def _answer_target(plane: Plane, passage: Passage) -> Verdict:
     return plane.reply(DropReason.NO_FLOW, reset_packet(packet), interface, passage.now)
 
 
-def unwelcome(passage: Passage) -> DropReason | None:
-    """Why whoever sent this packet may not talk to this ENI at all; None if he may."""
-    packet, interface = passage.packet, passage.interface
-    source, destination, _, port = parts_of(packet.tuple_bytes)
-    if destination != interface.address:
-        return DropReason.NOT_OUR_ADDRESS
-    if source == destination or not interface.in_vpc(source):
-        return DropReason.FOREIGN_SOURCE
-    if not interface.available:
-        return DropReason.NOT_AVAILABLE
-    if interface.is_endpoint and not interface.permits(packet.protocol, port, source):
-        return DropReason.SECURITY_GROUP
-    return None
-
-
 def _refuse(plane: Plane, passage: Passage) -> Verdict | None:
     """Why this packet may not start a flow; None if it may."""
     packet, interface = passage.packet, passage.interface
     reason = unwelcome(passage)
     if reason is not None:
         return DROPS[reason]
-    if interface.load_balancer is None:
+    balancer = interface.load_balancer
+    if balancer is None or len(balancer.address) != len(interface.address):
         return DROPS[DropReason.NOT_AVAILABLE]
     if (packet.protocol, int.from_bytes(packet.tuple_bytes[-2:], "big")) not in interface.services:
         return DROPS[DropReason.NO_LISTENER]
+    if does_not_fit(packet, balancer):
+        return too_big(plane, passage, balancer)
     if packet.protocol == TCP:
         return _refuse_segment(plane, passage)
     return None
@@ -101,11 +90,11 @@ def _make_flow(plane: Plane, passage: Passage) -> Verdict | None:
     assert balancer is not None
     packet = passage.packet
     service = interface.services[packet.protocol, int.from_bytes(packet.tuple_bytes[-2:], "big")]
-    refused = _no_room(plane, interface, passage.now)
+    refused = _no_room(plane, interface)
     if refused is not None:
         return _reject(plane, refused)
     target = _choose(plane, service, passage)
-    if target is None:
+    if target is None or len(target.address) != len(balancer.address):
         return DROPS[DropReason.NO_TARGET]
     pool = plane.pools.pool(balancer, target.address, target.port, packet.protocol)
     port = None if pool is None else plane.pools.allocate(pool)
@@ -113,9 +102,7 @@ def _make_flow(plane: Plane, passage: Passage) -> Verdict | None:
         plane.counters.add(Count.PORT_ALLOCATION_ERRORS)
         return _reject(plane, DropReason.PORT_ALLOCATION)
     translated = tuple_of(balancer.address, target.address, port, target.port) + balancer.suffixes[packet.protocol]
-    standing = plane.table.translated.get(translated)
-    if standing is not None:
-        plane.replication.forget(standing, passage.now)  # a replica of a flow that ended where its port was taken
+    _make_way(plane, interface, translated, passage.now)
     entry = FlowEntry(passage.key, translated, interface, balancer, service, passage.now)
     entry.pool = pool
     plane.table.insert(entry)
@@ -125,17 +112,24 @@ def _make_flow(plane: Plane, passage: Passage) -> Verdict | None:
     return None
 
 
-def _no_room(plane: Plane, interface: Interface, now: float) -> DropReason | None:
-    """Which bound a new flow would break. A full half-open list makes room by its oldest (never an established one)."""
+def _no_room(plane: Plane, interface: Interface) -> DropReason | None:
+    """Which bound a new flow would break."""
     if not plane.replication.has_room():
         return DropReason.FLOW_TABLE_FULL
     if interface.flow_count >= plane.flows_per_endpoint_max:
         return DropReason.ENDPOINT_FLOWS_FULL
-    if len(interface.half_open) >= plane.half_open_per_endpoint_max:
-        oldest = plane.table.original[next(iter(interface.half_open))]
-        plane.replication.forget(oldest, now)
-        plane.counters.add(Count.HALF_OPEN_EVICTED)
     return None
+
+
+def _make_way(plane: Plane, interface: Interface, translated: bytes, now: float) -> None:
+    """End what stands in the way of a flow that will be made now."""
+    standing = plane.table.translated.get(translated)
+    if standing is not None:  # a replica of a flow that ended where its port was taken
+        standing.pool = None  # the port is the new flow's
+        plane.replication.forget(standing, now)
+    if len(interface.half_open) >= plane.half_open_per_endpoint_max:  # the oldest; never an established flow
+        plane.replication.forget(plane.table.original[next(iter(interface.half_open))], now)
+        plane.counters.add(Count.HALF_OPEN_EVICTED)
 
 
 def _reject(plane: Plane, reason: DropReason) -> Drop:

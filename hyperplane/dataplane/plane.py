@@ -34,7 +34,9 @@ class Plane:
         self.replies = TokenBucket(ICMP_ERRORS_PER_S_MAX, 0.0)
         self.flows_per_endpoint_max = FLOWS_PER_ENDPOINT_MAX
         self.half_open_per_endpoint_max = HALF_OPEN_PER_ENDPOINT_MAX
-        self._identification = draws.draw(1 << 16)
+        # Node n of N gives out n, n + N, n + 2N ...: no other node of the zone has these numbers.
+        self._identifications = (1 << 16) - (1 << 16) % node_count
+        self._identification = draws.draw(self._identifications // node_count) * node_count + node
         self._identification_step = node_count
         self._accepts: dict[int, Accept] = {}
 
@@ -59,5 +61,5 @@ class Plane:
 
     def next_identification(self) -> int:
         """An IPv4 identification that no other node of the zone gives out at the same time (RFC 6864)."""
-        self._identification = (self._identification + self._identification_step) & 0xFFFF
+        self._identification = (self._identification + self._identification_step) % self._identifications
         return self._identification

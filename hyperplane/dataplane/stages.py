@@ -15,7 +15,8 @@ verdict ends the packet's way; `count` sees every verdict. No stage calls an ear
     count      every packet and every drop reason
 """
 
-from hyperplane.dataplane.admission import Stage, admit, unwelcome
+from hyperplane.dataplane.admission import Stage, admit
+from hyperplane.dataplane.answers import does_not_fit, expired, too_big
 from hyperplane.dataplane.counters import DROP_INDEX, Count
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
@@ -23,18 +24,15 @@ from hyperplane.dataplane.tracking import track
 from hyperplane.dataplane.verdict import DROPS, MALFORMED, Accept, DropReason, Reply, Verdict
 from hyperplane.errors import WireError
 from hyperplane.flow.entry import FlowEntry
-from hyperplane.flow.interface import Interface
 from hyperplane.flow.key import SUFFIX_BYTES, Direction
 from hyperplane.nat.quote import translate_error
 from hyperplane.nat.rewrite import rewrite as rewrite_packet
 from hyperplane.wire.checksum import MODULUS, ones_sum, pseudo_sum
-from hyperplane.wire.icmp import IcmpError, packet_too_big, time_exceeded
-from hyperplane.wire.packet import ICMP, RST, SYN, TCP, ChecksumState, Packet, flipped
-from hyperplane.wire.reply import error_packet
+from hyperplane.wire.icmp import IcmpError
+from hyperplane.wire.packet import ICMP, RST, SYN, TCP, Packet, flipped
 from hyperplane.wire.tcp_options import FAST_OPEN, MULTIPATH, blank_options, clamp_mss, option_kinds
 
 _ORIGINAL, _REPLY = Direction.ORIGINAL, Direction.REPLY
-_SEGMENTED = ChecksumState.SEGMENTED
 _TUPLE_END = -SUFFIX_BYTES
 _SYN_OR_RST = SYN | RST
 _PACKETS_ORIGINAL, _BYTES_ORIGINAL = int(Count.PACKETS_ORIGINAL), int(Count.BYTES_ORIGINAL)
@@ -68,7 +66,7 @@ def classify(plane: Plane, passage: Passage) -> Verdict | None:
         return DROPS[DropReason.UNKNOWN_INTERFACE]
     passage.interface = interface
     if packet.ttl <= 1:
-        return _time_exceeded(plane, passage)
+        return expired(plane, passage)
     passage.direction = _ORIGINAL if interface.is_endpoint else _REPLY
     if packet.protocol == ICMP:
         return _classify_error(passage)
@@ -78,18 +76,6 @@ def classify(plane: Plane, passage: Passage) -> Verdict | None:
     else:
         passage.key = flipped(packet.tuple_bytes) + interface.suffixes[packet.protocol]
     return None
-
-
-def _time_exceeded(plane: Plane, passage: Passage) -> Verdict:
-    """The packet may not go on (RFC 1812 section 5.3.1). Who would not be let in is not told that we are here.
-
-    The kernel would answer too, but about the packet as we have rewritten it.
-    """
-    packet, interface = passage.packet, passage.interface
-    if unwelcome(passage) is not None:
-        return DROPS[DropReason.TIME_EXCEEDED]
-    answer = error_packet(packet, time_exceeded(packet.data()), interface.address)
-    return plane.reply(DropReason.TIME_EXCEEDED, answer, interface, passage.now)
 
 
 def _classify_error(passage: Passage) -> Verdict | None:
@@ -183,8 +169,8 @@ def rewrite(plane: Plane, passage: Passage) -> Verdict | None:
     packet = passage.packet
     original = passage.direction is _ORIGINAL
     out = entry.balancer if original else entry.endpoint
-    if packet.length > out.mtu and packet.dont_fragment and packet.state is not _SEGMENTED:
-        return _too_big(plane, passage, out)
+    if packet.length > out.mtu and does_not_fit(packet, out):
+        return too_big(plane, passage, out)
     identification = 0 if packet.dont_fragment else plane.next_identification()
     if original:
         rewrite_packet(packet, entry.translated_key[:_TUPLE_END], entry.addresses, entry.transport, identification)
@@ -192,13 +178,6 @@ def rewrite(plane: Plane, passage: Passage) -> Verdict | None:
         new_tuple = flipped(entry.original_key[:_TUPLE_END])
         rewrite_packet(packet, new_tuple, -entry.addresses, -entry.transport, identification)
     return plane.accept(out.number)
-
-
-def _too_big(plane: Plane, passage: Passage, out: Interface) -> Verdict:
-    """The packet does not fit the way out and may not be cut (RFC 1191). AWS says nothing here; we do."""
-    packet, interface = passage.packet, passage.interface
-    answer = error_packet(packet, packet_too_big(packet.data(), out.mtu), interface.address)
-    return plane.reply(DropReason.TOO_BIG, answer, interface, passage.now)
 
 
 def _rewrite_error(plane: Plane, passage: Passage, entry: FlowEntry) -> Verdict:

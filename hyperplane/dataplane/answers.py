@@ -1,0 +1,51 @@
+"""What is said about a packet that cannot go on, and to whom: only to those who may talk to the ENI at all."""
+
+from hyperplane.dataplane.passage import Passage
+from hyperplane.dataplane.plane import Plane
+from hyperplane.dataplane.verdict import DROPS, DropReason, Verdict
+from hyperplane.flow.interface import Interface
+from hyperplane.flow.key import parts_of
+from hyperplane.wire.icmp import packet_too_big, time_exceeded
+from hyperplane.wire.packet import ChecksumState, Packet
+from hyperplane.wire.reply import error_packet
+
+_SEGMENTED = ChecksumState.SEGMENTED
+
+
+def unwelcome(passage: Passage) -> DropReason | None:
+    """Why whoever sent this packet may not talk to this ENI at all; None if he may."""
+    packet, interface = passage.packet, passage.interface
+    source, destination, _, port = parts_of(packet.tuple_bytes)
+    if destination != interface.address:
+        return DropReason.NOT_OUR_ADDRESS
+    if source == destination or not interface.in_vpc(source):
+        return DropReason.FOREIGN_SOURCE
+    if not interface.available:
+        return DropReason.NOT_AVAILABLE
+    if interface.is_endpoint and not interface.permits(packet.protocol, port, source):
+        return DropReason.SECURITY_GROUP
+    return None
+
+
+def expired(plane: Plane, passage: Passage) -> Verdict:
+    """The packet's time to live ends here (RFC 1812 section 5.3.1). Who is unwelcome is not told that we are here.
+
+    The kernel would answer too, but about the packet as we have rewritten it.
+    """
+    if unwelcome(passage) is not None:
+        return DROPS[DropReason.TIME_EXCEEDED]
+    packet, interface = passage.packet, passage.interface
+    answer = error_packet(packet, time_exceeded(packet.data()), interface.address)
+    return plane.reply(DropReason.TIME_EXCEEDED, answer, interface, passage.now)
+
+
+def does_not_fit(packet: Packet, way_out: Interface) -> bool:
+    """Whether the packet is too long for the way out and may not be cut. Super-packets are cut by the kernel."""
+    return packet.length > way_out.mtu and packet.dont_fragment and packet.state is not _SEGMENTED
+
+
+def too_big(plane: Plane, passage: Passage, way_out: Interface) -> Verdict:
+    """The packet does not fit (RFC 1191, RFC 8201). AWS says nothing here; we do."""
+    packet, interface = passage.packet, passage.interface
+    answer = error_packet(packet, packet_too_big(packet.data(), way_out.mtu), interface.address)
+    return plane.reply(DropReason.TOO_BIG, answer, interface, passage.now)
