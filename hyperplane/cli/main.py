@@ -4,11 +4,13 @@ Exit status: 0 done, 1 failed, 2 wrong usage.
 """
 
 import logging
+import os
 import sys
 from typing import Annotated
 
 import typer
 
+from hyperplane.cli.capture import capture
 from hyperplane.cli.flows import flows
 from hyperplane.cli.lab import lab
 from hyperplane.cli.lab_tools import EXEC_SETTINGS, execute, graph
@@ -34,6 +36,7 @@ app.add_typer(lab, name="lab")
 app.command()(nodes)
 app.command()(flows)
 app.command()(trace)
+app.command()(capture)
 
 
 @app.callback()
@@ -91,6 +94,7 @@ def target(
 
 def main() -> None:
     """Run the command and turn what is the operator's to mend into one clear line."""
+    os.umask(0o022)  # nodes run as a user who owns nothing and must be able to read what we write
     try:
         app()
     except (ConfigurationError, ProcessFailed, RulesetError) as error:
