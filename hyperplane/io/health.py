@@ -8,7 +8,7 @@ from hyperplane.errors import ConfigurationError
 from hyperplane.io.runtime import snapshot_file, zone_files
 from hyperplane.io.snapshot_file import read_snapshot
 from hyperplane.io.status import NodeState, StatusPage, Word
-from hyperplane.limits import SILENCE_MAX_S
+from hyperplane.limits import HEARTBEAT_AGE_MAX_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,5 +81,5 @@ def _node(page: StatusPage, now: float) -> NodeHealth:
         round(age, 3),
         page.get(Word.FLOWS),
         page.get(Word.SNAPSHOT_VERSION),
-        state is NodeState.SERVING and age < SILENCE_MAX_S,
+        state is NodeState.SERVING and age < HEARTBEAT_AGE_MAX_S,
     )

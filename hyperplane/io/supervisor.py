@@ -1,8 +1,8 @@
 """Start nodes, watch them, kill before replacing.
 
 A node ends in one of two ways. It dies: the kernel tells at once through its pidfd. Or it hangs:
-its heartbeat stands still, and then it is killed first (fencing), because a hung node still holds
-its queue and could wake up at any moment. Only when it is certainly gone does another process
+its heart stands still by its own fault (`silence.py`), and then it is killed first (fencing), because
+a hung node still holds its queue and could wake up at any moment. Only when it is certainly gone does another process
 take its place, on the same queue and the same journal.
 """
 
@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from hyperplane.io.silence import Silence
 from hyperplane.io.status import NodeState, StatusPage, Word
 from hyperplane.limits import RESTARTS_PER_MINUTE_MAX, SILENCE_MAX_S, STARTING_MAX_S
 
@@ -33,11 +34,8 @@ class Child:
         self.pid = 0
         self.pidfd = -1
         self.started_at = 0.0
+        self.silence = Silence()
         self.restarts: deque[float] = deque(maxlen=RESTARTS_PER_MINUTE_MAX)
-
-    def silent_for(self, now: float) -> float:
-        """Seconds since the last heartbeat of this life."""
-        return now - max(self.page.get(Word.HEARTBEAT_MS) / 1000, self.started_at)
 
     def patience_s(self) -> float:
         """How long it may be silent: a node that takes in a million flows has no time for its heart."""
@@ -64,29 +62,31 @@ class Supervisor:
 
     def start_all(self) -> None:
         """Start every node and wait until all serve. Raises RuntimeError if one does not."""
-        waiting = [self._start(child) for child in self.children]
+        waiting = []
+        for child in self.children:
+            ready, ready_write = os.pipe()
+            waiting.append(ready)
+            self._start(child, ready_write)
         for child, ready in zip(self.children, waiting, strict=True):
             answer = os.read(ready, 1)
             os.close(ready)
             if not answer:
                 raise RuntimeError(f"node {child.index} did not start; the log says why")
 
-    def _start(self, child: Child) -> int:
-        """Fork a node. Returns the descriptor that becomes readable when it serves or dies."""
-        ready, ready_write = os.pipe()
+    def _start(self, child: Child, ready_write: int) -> None:
+        """Fork a node. It writes one byte to `ready_write`, which is closed here, when it serves."""
         child.started_at = time.monotonic()
         child.page.put(Word.STATE, NodeState.STARTING)
         with self._ground():
             pid = os.fork()
             if pid == 0:
-                os.close(ready)
                 self._spawn(child.index, ready_write)
                 os._exit(1)
         os.close(ready_write)
         child.pid = pid
         child.pidfd = os.pidfd_open(pid)
+        child.silence.forgive(child.started_at)
         self.on_start(child)
-        return ready
 
     def died(self, child: Child) -> None:
         """The kernel says that the process has ended: bury it and start the next."""
@@ -103,7 +103,7 @@ class Supervisor:
             child.started_at = now + _RESTART_PAUSE_S
             return
         child.restarts.append(now)
-        os.close(self._start(child))
+        self._start(child, os.open(os.devnull, os.O_WRONLY))  # nobody waits: its page says when it serves
 
     def check(self, now: float) -> None:
         """Fence the nodes that hang, and fill the places that had to wait."""
@@ -111,10 +111,10 @@ class Supervisor:
             if not child.pid:
                 if now >= child.started_at:
                     self.replace(child)
-            elif child.silent_for(now) > child.patience_s():
+            elif child.silence.listen(child.pid, child.page.get(Word.HEARTBEAT_MS), now) > child.patience_s():
                 _log.error("node %d (pid %d) is silent: killed", child.index, child.pid)
                 os.kill(child.pid, signal.SIGKILL)
-                child.started_at = now
+                child.silence.forgive(now)
 
     def stop_all(self, timeout_s: float) -> None:
         """Ask every node to answer what it holds and end; kill those that do not in time."""
