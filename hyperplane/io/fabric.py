@@ -30,7 +30,7 @@ from hyperplane.io.emitter import Emitter
 from hyperplane.io.mutants import Mutants
 from hyperplane.io.nfqueue import Queue
 from hyperplane.io.node import SEED_BYTES, NodePlan, run_node
-from hyperplane.io.privilege import node_user_ids
+from hyperplane.io.privilege import check_reachable, node_user_ids
 from hyperplane.io.processes import say_ready
 from hyperplane.io.runtime import map_file, snapshot_file, write_atomically, zone_files
 from hyperplane.io.snapshot_file import SnapshotReader, read_snapshot
@@ -104,6 +104,7 @@ class Fabric:
         for made in (self._files.ports, directory):
             made.mkdir(parents=True, exist_ok=True)
             os.chown(made, uid, gid)
+        check_reachable(directory.resolve())
         rows = self._snapshot.flows_per_node_max
         for node in range(count):
             path = self._files.journal(self.generation, node)

@@ -19,6 +19,7 @@ import time
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -121,6 +122,7 @@ class Node:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(_die)
         stopped = asyncio.Event()
         self._loop.add_signal_handler(signal.SIGTERM, self._begin_drain)
         self._loop.add_reader(self._queue.fileno(), self._on_readable)
@@ -309,6 +311,13 @@ def _open_journal(path: Path) -> JournalReader | None:
         return JournalReader(memoryview(map_file(path)))
     except FileNotFoundError:
         return None
+
+
+def _die(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A callback has failed. The loop would go on, without a heart or with packets that nobody answers."""
+    _log.error("a node dies: %s", context["message"], exc_info=context.get("exception"))
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def run_node(plan: NodePlan, queue: Queue, emitter: Emitter, reader: SnapshotReader) -> None:

@@ -8,6 +8,10 @@ Sources: capabilities(7), prctl(2), linux/capability.h.
 import ctypes
 import os
 import pwd
+import stat
+from pathlib import Path
+
+from hyperplane.errors import ConfigurationError
 
 _CAP_NET_ADMIN = 12
 _CAP_LAST_MAX = 63
@@ -35,6 +39,16 @@ def node_user_ids() -> tuple[int, int]:
     """(uid, gid) that nodes run under."""
     user = pwd.getpwnam(NODE_USER)
     return user.pw_uid, user.pw_gid
+
+
+def check_reachable(path: Path) -> None:
+    """Raise ConfigurationError naming the first folder on the way to `path` that the node user may not enter."""
+    uid, gid = node_user_ids()
+    for folder in reversed((path, *path.parents)):
+        status = folder.stat()
+        bit = stat.S_IXUSR if status.st_uid == uid else stat.S_IXGRP if status.st_gid == gid else stat.S_IXOTH
+        if not status.st_mode & bit:
+            raise ConfigurationError(str(folder), f"nodes run as {NODE_USER}, who may not enter this folder")
 
 
 def drop_to_net_admin() -> None:

@@ -92,6 +92,7 @@ def start(
         end(files, name)
         lines = files.log(name).read_text(errors="replace").splitlines()[-5:]
         raise ProcessFailed(f"{name} did not start; {files.log(name)} ends with:\n" + "\n".join(lines))
+    process.returncode = 0  # it outlives us: `end` reaps it by its pid, and Popen shall not complain
     return process.pid
 
 
