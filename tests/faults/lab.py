@@ -1,0 +1,356 @@
+"""A lab of its own for faults, with names and addresses that no other lab has.
+
+    flt-a   10.1.0.0/16          endpoint 10.1.1.10 ─┐
+    flt-b   10.1.0.0/16 again    endpoint 10.1.1.10 ─┼─ service "flt-left"   10.9.0.7 ─┐
+    flt-c   10.3.0.0/16          endpoint 10.3.1.10 ─┼─ service "flt-right"  10.9.0.8 ─┴─ targets 10.9.3.20, .21
+                                                     │
+                                   a, c: flt-left    b: flt-right
+
+Four nodes, two to a shard. The seed deals the shards so that everything of flt-b is served by other nodes than
+everything of flt-a: whatever kills the nodes of one must leave the other alone. flt-c shares flt-a's load
+balancer, but its endpoint has other nodes.
+"""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hyperplane.io import processes
+from hyperplane.io.ground import fabric_namespace
+from hyperplane.io.health import health
+from hyperplane.io.processes import ProcessFiles
+from hyperplane.io.reconcile import reconcile
+from hyperplane.io.runtime import ZoneFiles, snapshot_file, zone_files
+from hyperplane.io.snapshot_file import read_snapshot
+from hyperplane.io.status import NodeState, StatusPage, Word
+from hyperplane.snapshot import Eni, Snapshot
+from tests.faults.wire import BANNER_PORT, ECHO_PORT, STREAM_PORT
+
+ROOT = Path(__file__).parents[2]
+ZONE, ZONE_ID = "us-east-2a", "flt-az1"
+FABRIC_NAMESPACE = fabric_namespace(ZONE_ID)
+FABRIC = f"fabric-{ZONE_ID}"
+SEED = 308
+TARGETS = {"flt-t1": "10.9.3.20", "flt-t2": "10.9.3.21"}
+CONSUMERS = {"flt-a": "10.1.1.10", "flt-b": "10.1.1.10", "flt-c": "10.3.1.10"}
+"""Consumer and the address of its endpoint."""
+
+HANG_GUARD_S = 60.0
+"""Ends a test that would wait for ever. No test's result depends on it."""
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for what comes without a sign that one could wait on."""
+    give_up_at = time.monotonic() + HANG_GUARD_S
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < give_up_at, f"in vain: {what}"
+        pause.wait(0.01)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What differs between one fault's lab and another's."""
+
+    nodes: int = 4
+    shard_size: int = 2
+    seed: int = SEED
+    steering: str = "hash"
+    limits: str = "{}"
+    timers: str = "{}"
+
+
+def lab_text(plan: Plan) -> str:
+    """The lab file."""
+    return f"""
+region: us-east-2
+zones: [{{name: {ZONE}, id: {ZONE_ID}}}]
+fabric:
+  nodes_per_zone: {plan.nodes}
+  shard_size: {plan.shard_size}
+  seed: {plan.seed}
+  steering: {plan.steering}
+  timers: {plan.timers}
+  limits: {plan.limits}
+vpcs:
+{_consumer("flt-a", "111111111111", "10.1")}
+{_consumer("flt-b", "222222222222", "10.1")}
+{_consumer("flt-c", "333333333333", "10.3")}
+  - name: flt-p
+    account: 999999999999
+    cidr: 10.9.0.0/16
+    subnets:
+      - {{name: nlb, zone: {ZONE}, cidr: 10.9.0.0/24}}
+      - {{name: targets, zone: {ZONE}, cidr: 10.9.3.0/24}}
+    instances:
+      - {{name: flt-t1, subnet: targets, address: {TARGETS["flt-t1"]}}}
+      - {{name: flt-t2, subnet: targets, address: {TARGETS["flt-t2"]}}}
+target_groups:
+  - {_group("flt-stream", "TCP", STREAM_PORT, "flt-t1", "flt-t2")}
+  - {_group("flt-banner", "TCP", BANNER_PORT, "flt-t1", "flt-t2")}
+  - {_group("flt-echo", "UDP", ECHO_PORT, "flt-t1", "flt-t2")}
+  - {_group("flt-one", "UDP", 9999, "flt-t1")}
+load_balancers:
+{_load_balancer("flt-left", "10.9.0.7")}
+{_load_balancer("flt-right", "10.9.0.8")}
+endpoint_services:
+  - {{name: flt-left, load_balancers: [flt-left], acceptance_required: false, allowed_principals: ["*"]}}
+  - {{name: flt-right, load_balancers: [flt-right], acceptance_required: false, allowed_principals: ["*"]}}
+endpoints:
+{_endpoint("flt-a", "flt-left")}
+{_endpoint("flt-b", "flt-right")}
+{_endpoint("flt-c", "flt-left")}
+"""
+
+
+def _consumer(name: str, account: str, net: str) -> str:
+    return f"""  - name: {name}
+    account: {account}
+    cidr: {net}.0.0/16
+    subnets: [{{name: az1, zone: {ZONE}, cidr: {net}.1.0/24}}]
+    instances: [{{name: {name}, subnet: az1, address: {net}.1.50}}]
+    security_groups: [{{name: all, inbound: [{{protocol: all, source: 0.0.0.0/0}}]}}]"""
+
+
+def _group(name: str, protocol: str, port: int, *targets: str) -> str:
+    listed = ", ".join(f"{{instance: {target}}}" for target in targets)
+    return f"{{name: {name}, vpc: flt-p, protocol: {protocol}, port: {port}, targets: [{listed}]}}"
+
+
+def _load_balancer(name: str, address: str) -> str:
+    return f"""  - name: {name}
+    vpc: flt-p
+    subnets: [{{subnet: nlb, address: {address}}}]
+    listeners:
+      - {{protocol: TCP, port: 443, target_group: flt-stream}}
+      - {{protocol: TCP, port: 25, target_group: flt-banner}}
+      - {{protocol: UDP, port: 53, target_group: flt-echo}}
+      - {{protocol: UDP, port: 9999, target_group: flt-one}}"""
+
+
+def _endpoint(name: str, service: str) -> str:
+    return (
+        f"  - {{name: {name}, vpc: {name}, service: {service}, security_groups: [all],"
+        f" subnets: [{{subnet: az1, address: {CONSUMERS[name]}}}]}}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node as its status page shows it."""
+
+    index: int
+    pid: int
+    state: NodeState
+    flows: int
+    snapshot_version: int
+
+
+class FaultLab:
+    """The lab, up. Everything is started and ended by pid."""
+
+    def __init__(self, directory: Path, plan: Plan | None = None) -> None:
+        self.file = directory / "lab.yml"
+        self.runtime = directory / "run"
+        self.plan = plan or Plan()
+        self._api = f"127.0.0.1:{_free_port()}"
+
+    # --- up and down -------------------------------------------------------------------------
+
+    def up(self) -> None:
+        """Build the ground, start our own servers under the targets' names, then let the product do the rest."""
+        self.write(self.plan)
+        self.runtime.mkdir(exist_ok=True)
+        reconcile(self.file, self.runtime, time.monotonic())
+        for name, address in TARGETS.items():
+            command = [sys.executable, "-m", "tests.faults.servers", address]
+            processes.start(self.process_files, f"target-{name}", command, f"hp-{name}", _environment())
+        self.mend()
+        self.wait_until_well()
+
+    def mend(self) -> str:
+        """`hyperplane lab up`, as a user does it. Returns what it said."""
+        return self._hyperplane("lab", "up", "-t", str(self.file))
+
+    def down(self) -> None:
+        self._hyperplane("lab", "down")
+
+    def write(self, plan: Plan) -> None:
+        """Replace the lab file; the control process, if it runs, follows."""
+        self.plan = plan
+        scratch = self.file.with_suffix(".new")
+        scratch.write_text(lab_text(plan))
+        scratch.replace(self.file)
+
+    def _hyperplane(self, *arguments: str) -> str:
+        command = [sys.executable, "-m", "hyperplane", *arguments, "--runtime", str(self.runtime)]
+        environment = {**os.environ, **_environment(), "HYPERPLANE_API": self._api}
+        # The strictest umask: nodes run as another user and must be able to read all they need.
+        done = subprocess.run(
+            command, env=environment, cwd=ROOT, umask=0o077, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    # --- looking -----------------------------------------------------------------------------
+
+    @property
+    def process_files(self) -> ProcessFiles:
+        return ProcessFiles(self.runtime)
+
+    @property
+    def zone_files(self) -> ZoneFiles:
+        return zone_files(self.runtime, ZONE_ID)
+
+    @property
+    def generation(self) -> int:
+        return self.zone_files.generation()
+
+    def snapshot(self) -> Snapshot:
+        return read_snapshot(snapshot_file(self.runtime))
+
+    def eni(self, address: str, owner_number: int = 0) -> Eni:
+        """The one ENI with this address, or the n-th of those that have it."""
+        found = [eni for eni in self.snapshot().zones[0].enis if socket.inet_ntoa(eni.address) == address]
+        return found[owner_number]
+
+    def _pages(self) -> Iterator[StatusPage]:
+        files = self.zone_files
+        generation = files.generation()
+        for path in sorted(files.generation_directory(generation).glob("status-*")):
+            page = StatusPage(path)
+            yield page
+            page.close()
+
+    def nodes(self) -> list[NodeView]:
+        """The nodes that packets go to, by index."""
+        views = [
+            NodeView(
+                page.get(Word.INDEX),
+                page.get(Word.PID),
+                NodeState(page.get(Word.STATE)),
+                page.get(Word.FLOWS),
+                page.get(Word.SNAPSHOT_VERSION),
+            )
+            for page in self._pages()
+        ]
+        return sorted(views, key=lambda view: view.index)
+
+    def pids(self) -> dict[int, int]:
+        """Pid of every node."""
+        return {view.index: view.pid for view in self.nodes()}
+
+    def counters(self) -> Counter[str]:
+        """All nodes' counters together."""
+        total: Counter[str] = Counter()
+        for page in self._pages():
+            total.update(page.counters())
+        return total
+
+    def log(self, name: str = FABRIC) -> str:
+        return self.process_files.log(name).read_text(errors="replace")
+
+    def is_well(self) -> bool:
+        return health(self.runtime).healthy
+
+    def wait_until_well(self) -> None:
+        until(self.is_well, f"a healthy lab; now {health(self.runtime)}")
+
+    # --- breaking ----------------------------------------------------------------------------
+
+    def fabric_pid(self) -> int:
+        return processes.running(self.process_files, FABRIC)
+
+    def kill_node(self, index: int, number: signal.Signals = signal.SIGKILL) -> int:
+        """Send a signal to the process that is node `index` now. Returns its pid."""
+        pid = self.pids()[index]
+        os.kill(pid, number)
+        return pid
+
+    def wait_for_another(self, gone: Mapping[int, int]) -> None:
+        """Wait until each node (index to old pid) has a new process, and all serve."""
+        until(
+            lambda: (
+                all(view.pid != gone.get(view.index) and view.state is NodeState.SERVING for view in self.nodes())
+                and self.is_well()
+            ),
+            f"other processes in the places of {gone}; now {self.nodes()}",
+        )
+
+    def new_generation(self, **environment: str) -> int:
+        """Start another fabric beside the one that runs. Returns its pid once it has taken over."""
+        generation = self.generation
+        command = [sys.executable, "-m", "hyperplane", "fabric", "--zone", ZONE, "--netns", FABRIC_NAMESPACE]
+        command += ["--runtime", str(self.runtime)]
+        pid = processes.start(self.process_files, FABRIC, command, None, {**_environment(), **environment})
+        until(lambda: self.generation > generation, "the next generation")
+        self.wait_until_well()
+        return pid
+
+
+def _environment() -> dict[str, str]:
+    return {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class LoadRun:
+    """The load of one consumer, running in its namespace."""
+
+    def __init__(self, consumer: str, seed: int, patience_s: float | None = None, **counts: int) -> None:
+        command = ["ip", "netns", "exec", f"hp-{consumer}", sys.executable, "-m", "tests.faults.load"]
+        command += [CONSUMERS[consumer], "--seed", str(seed)]
+        command += [] if patience_s is None else ["--patience", str(patience_s)]
+        for kind, count in counts.items():
+            command += [f"--{kind}", str(count)]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **_environment()},
+        )
+        self.consumer = consumer
+
+    def wait_until_ready(self) -> None:
+        assert self._process.stdout is not None
+        assert select.select([self._process.stdout], [], [], HANG_GUARD_S)[0], f"{self.consumer}: no connection"
+        assert self._process.stdout.readline() == "ready\n"
+
+    def finish(self) -> "LoadReport":
+        """End it in order and take its report."""
+        output, _ = self._process.communicate("\n")
+        assert self._process.returncode == 0
+        return LoadReport(**json.loads(output))
+
+    def abandon(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """See `load.py`."""
+
+    connections: int
+    lost: list[str]
+    corrupt: list[str]
+    stalls: list[tuple[str, float, float]]
+    rounds: dict[str, int]
+    missing: int

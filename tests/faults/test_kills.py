@@ -1,0 +1,126 @@
+"""Nodes are killed and frozen under load: nothing is lost, and the tests notice when a protection is off.
+
+HYPERPLANE_FAULTS=full kills a hundred times instead of twenty. HYPERPLANE_FAULTS_SEED repeats a run.
+"""
+
+import os
+import random
+import secrets
+import signal
+import threading
+import time
+
+import pytest
+
+from hyperplane.io.status import NodeState
+from tests.faults.conftest import StandingLoad, standing_load
+from tests.faults.lab import FaultLab, until
+from tests.faults.stalls import figures, stalls_by_connection, stalls_by_fault
+
+pytestmark = [pytest.mark.netns, pytest.mark.fault]
+
+KILLS = 100 if os.environ.get("HYPERPLANE_FAULTS") == "full" else 20
+PAUSE_MAX_S = 0.5
+TCP_LOAD = ({"bulk": 4, "idle": 4, "loops": 4},) * 3
+RANDOM_SEED = int(os.environ.get("HYPERPLANE_FAULTS_SEED") or secrets.randbits(32))
+
+
+def let_pass(seconds: float) -> None:
+    """Time in which the load runs on."""
+    threading.Event().wait(seconds)
+
+
+def kill_at_random(lab: FaultLab, count: int, chance: random.Random) -> list[float]:
+    """SIGKILL random nodes at random moments, also while they start. Returns the moments."""
+    killed: dict[int, int] = {}
+    moments = []
+    for _ in range(count):
+        let_pass(chance.uniform(0, PAUSE_MAX_S))
+        index = chance.choice(sorted(lab.pids()))
+        until(lambda index=index: lab.pids()[index] != killed.get(index), f"a new node {index}")  # type: ignore[misc]
+        moments.append(time.monotonic())
+        killed[index] = lab.kill_node(index)
+    lab.wait_for_another(killed)
+    return moments
+
+
+def test_killed_nodes_lose_nothing(lab: FaultLab, whole_load: StandingLoad, measured: dict[str, object]) -> None:
+    """F-01."""
+    before = lab.counters()["starts"]
+    moments = kill_at_random(lab, KILLS, random.Random(RANDOM_SEED))
+    whole_load.assert_whole()
+    reports = whole_load.reports
+    measured["kill -9"] = {
+        "kills": len(moments),
+        "connections": sum(report.connections for report in reports),
+        "seed": RANDOM_SEED,
+        "datagrams sent": sum(report.rounds["udp"] + report.missing for report in reports),
+        "datagrams missing": sum(report.missing for report in reports),
+        "longest stall by kill and connection": figures(stalls_by_fault(moments, reports)),
+        "longest stall by connection": figures(stalls_by_connection(reports)),
+        "load (1 minute)": os.getloadavg()[0],
+    }
+    assert lab.counters()["starts"] == before + KILLS
+
+
+def test_all_nodes_one_after_the_other(lab: FaultLab, light_load: StandingLoad) -> None:
+    for index in sorted(lab.pids()):
+        gone = lab.kill_node(index)
+        lab.wait_for_another({index: gone})
+    light_load.assert_whole()
+
+
+def test_all_nodes_at_once(lab: FaultLab, light_load: StandingLoad) -> None:
+    """F-36: every node of every shard. The journals hold what they knew, the kernel what they had in hand."""
+    gone = lab.pids()
+    for pid in gone.values():
+        os.kill(pid, signal.SIGKILL)
+    lab.wait_for_another(gone)
+    light_load.assert_whole()
+
+
+def test_a_frozen_node_is_fenced(lab: FaultLab, light_load: StandingLoad) -> None:
+    """F-02: it is killed before another takes its place, so waking it up wakes nobody."""
+    gone = {0: lab.kill_node(0, signal.SIGSTOP)}
+    lab.wait_for_another(gone)
+    with pytest.raises(ProcessLookupError):
+        os.kill(gone[0], signal.SIGCONT)
+    assert f"(pid {gone[0]}) is silent: killed" in lab.log()
+    light_load.assert_whole()
+
+
+def test_a_whole_shard_frozen(lab: FaultLab, light_load: StandingLoad) -> None:
+    """F-36: both nodes of flt-a's endpoint and load balancer."""
+    shard = lab.eni("10.9.0.7").shard
+    gone = {index: lab.kill_node(index, signal.SIGSTOP) for index in shard}
+    lab.wait_for_another(gone)
+    light_load.assert_whole()
+
+
+def test_a_busy_machine_is_not_a_hang(lab: FaultLab, light_load: StandingLoad) -> None:
+    """A node that wants to run and may not is left alone: killing it would cost the machine even more."""
+    before = lab.pids()
+    spinners = [os.posix_spawn("/bin/sh", ["sh", "-c", "while :; do :; done"], {}) for _ in range(24)]
+    try:
+        let_pass(4)
+        assert lab.pids() == before
+    finally:
+        for pid in spinners:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    light_load.assert_whole()
+
+
+def test_without_replication_connections_are_lost(lab: FaultLab) -> None:
+    """The load must notice when nodes tell each other nothing."""
+    lab.new_generation(HYPERPLANE_MUTANT="no-replication")
+    try:
+        with standing_load(TCP_LOAD, patience_s=3) as load:
+            for index in sorted(lab.pids()):
+                gone = lab.kill_node(index)
+                lab.wait_for_another({index: gone})
+            reports = load.finish()
+    finally:
+        lab.new_generation()
+    assert sum(len(report.lost) for report in reports) > 0
+    assert all(view.state is NodeState.SERVING for view in lab.nodes())
