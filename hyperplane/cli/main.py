@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from hyperplane.cli.capture import capture
+from hyperplane.cli.doctor.command import doctor
 from hyperplane.cli.flows import flows
 from hyperplane.cli.lab import lab
 from hyperplane.cli.lab_tools import EXEC_SETTINGS, execute, graph
@@ -37,6 +38,7 @@ app.command()(nodes)
 app.command()(flows)
 app.command()(trace)
 app.command()(capture)
+app.command()(doctor)
 
 
 @app.callback()

@@ -6,7 +6,7 @@ crash, from the files that are left.
 A page tells what its node last said of itself. Two states are ours, because a node cannot say them:
 
     dead     no such process any more (or its number belongs to somebody else now)
-    silent   the process is there, its heart has not beaten for longer than the supervisor allows
+    silent   the process is there, its heart has not beaten for HEARTBEAT_AGE_MAX_S
 """
 
 import os
@@ -21,7 +21,7 @@ from hyperplane.io.kernel_queues import KernelQueue, queues_of_namespace, queues
 from hyperplane.io.runtime import ZoneFiles, snapshot_file, zone_files
 from hyperplane.io.snapshot_file import read_snapshot
 from hyperplane.io.status import PAGE_BYTES, NodeState, ShellCount, StatusPage, Word
-from hyperplane.limits import SILENCE_MAX_S
+from hyperplane.limits import HEARTBEAT_AGE_MAX_S
 from hyperplane.snapshot import Snapshot
 
 DEAD = "dead"
@@ -141,7 +141,7 @@ def _state(said: int, pid: int, age_s: float, proc: Path) -> str:
     if not is_ours(pid, proc):
         return DEAD
     state = NodeState(said)
-    if state in (NodeState.SERVING, NodeState.DRAINING) and age_s > SILENCE_MAX_S:
+    if state in (NodeState.SERVING, NodeState.DRAINING) and age_s > HEARTBEAT_AGE_MAX_S:
         return SILENT
     return state.name.lower()
 

@@ -1,0 +1,1 @@
+"""`hyperplane doctor`: what this machine and its kernel lack, found by trying."""
