@@ -1,28 +1,25 @@
-"""Every flow of every zone, read from the nodes' journals: what all who saw it know together.
+"""Every flow of every zone, from the nodes' journals (`joined_journals.py`) and the snapshot.
 
-A node's journal holds one row for each flow that it has touched. Rows of one flow are joined as the
-nodes themselves join them (`flow/entry.py`): states are OR-ed, the newest moment wins, a higher
-epoch wins whole. A row whose time has run out is no flow any more, though its node may be dead and
-has never removed it.
+A row whose time has run out is no flow any more, though its node may be dead and has never removed it.
 
 Ages are as fresh as the nodes tell them: a flow that carries packets tells its age about once a second.
-Nothing is asked of any process; the journals are mapped for reading only.
+Nothing is asked of any process.
 """
 
 import contextlib
 import gc
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from heapq import nlargest
 from ipaddress import ip_address
 from pathlib import Path
 
-from hyperplane.flow.entry import BORN_MODULUS, EPOCHS
-from hyperplane.flow.journal import HEADER_BYTES, MAGIC, Delta, JournalReader
+from hyperplane.flow.entry import BORN_MODULUS
+from hyperplane.flow.journal import Delta
 from hyperplane.flow.tcp_state import TIMERS, State, Timer
+from hyperplane.io.joined_journals import JoinedFlow, join_journals, open_journals
 from hyperplane.io.node_view import find_snapshot, find_zones
-from hyperplane.io.runtime import ZoneFiles, map_file
 from hyperplane.limits import CLOSING_TIMEOUT_S, HALF_OPEN_TIMEOUT_S, TCP_IDLE_TIMEOUT_S, UDP_IDLE_TIMEOUT_S
 from hyperplane.snapshot import Eni, EniKind, Protocol, Snapshot, Zone
 
@@ -72,25 +69,6 @@ class FlowView:
     """Nodes of both shards: each of them can forward the flow."""
 
 
-@dataclass(slots=True)
-class _Joined:
-    """What all journals together know of one flow."""
-
-    first: Delta
-    epoch: int
-    state: int
-    seen_at: float
-    told_by: list[str] = field(default_factory=list)
-
-    def join(self, delta: Delta) -> None:
-        self.seen_at = max(self.seen_at, delta.seen_at)
-        ahead = (delta.epoch - self.epoch) % EPOCHS
-        if ahead == 0:
-            self.state |= delta.state
-        elif ahead < EPOCHS // 2:
-            self.epoch, self.state = delta.epoch, delta.state
-
-
 @dataclass(frozen=True, slots=True)
 class Flows:
     """The flows with the latest packets, and how many there are in all."""
@@ -108,7 +86,7 @@ def view_flows(runtime: Path, now: float | None = None, endpoint: str | None = N
     """
     now = time.monotonic() if now is None else now
     snapshot, _ = find_snapshot(runtime)
-    found: list[tuple[_Ground, _Joined]] = []
+    found: list[tuple[_Ground, JoinedFlow]] = []
     with _no_collector():
         for files in find_zones(runtime):
             ground = _Ground(snapshot, files.directory.name)
@@ -144,54 +122,6 @@ def known_as(eni: Eni) -> tuple[str, ...]:
     return eni.owner_id, eni.eni_id, str(ip_address(eni.address))
 
 
-def open_journals(files: ZoneFiles) -> Iterator[tuple[str, JournalReader]]:
-    """A zone's journals with what their writers are called, oldest generation first.
-
-    A journal that is just being made or removed is left out: it tells of nothing.
-    """
-    in_force = files.generation()
-    for generation in files.generations():
-        for path in files.journals(generation):
-            node = path.name.removeprefix("journal-")
-            reader = open_journal(path)
-            if reader is not None:
-                yield node if generation == in_force else f"{generation}/{node}", reader
-
-
-def open_journal(path: Path) -> JournalReader | None:
-    """A reader of one journal; None if the file is gone or not formatted yet."""
-    try:
-        if path.stat().st_size <= HEADER_BYTES:
-            return None
-        memory = memoryview(map_file(path))
-    except FileNotFoundError:
-        return None
-    header = memory[:HEADER_BYTES].cast("Q")
-    formatted = header[0] == MAGIC
-    header.release()
-    return JournalReader(memory) if formatted else None
-
-
-def join_journals(
-    journals: Iterable[tuple[str, JournalReader]], endpoints: frozenset[int] | None = None
-) -> Iterable[_Joined]:
-    """All flows of these journals, each once. `endpoints`: only those of these ENI numbers."""
-    flows: dict[tuple[object, ...], _Joined] = {}
-    for name, reader in journals:
-        for delta in reader.deltas():
-            if endpoints is not None and delta.endpoint not in endpoints:
-                continue
-            identity = delta[:9]  # both keys: the numbers of both ENIs, protocol, addresses and ports
-            flow = flows.get(identity)
-            if flow is None:
-                flow = flows[identity] = _Joined(delta, delta.epoch, delta.state, delta.seen_at)
-            else:
-                flow.join(delta)
-            flow.told_by.append(name)
-        reader.release()
-    return flows.values()
-
-
 class _Ground:
     """One zone's ENIs and timers, as far as a snapshot tells."""
 
@@ -221,7 +151,7 @@ class _Ground:
         doors = (eni for eni in self._enis.values() if eni.kind is EniKind.ENDPOINT)
         return frozenset(eni.number for eni in doors if endpoint in known_as(eni))
 
-    def view(self, flow: _Joined, now: float) -> FlowView:
+    def view(self, flow: JoinedFlow, now: float) -> FlowView:
         first = flow.first
         door, balancer = self._enis.get(first.endpoint), self._enis.get(first.load_balancer)
         idle_s = max(0.0, now - flow.seen_at)
@@ -245,7 +175,7 @@ class _Ground:
             held_by=tuple(sorted({*(door.shard if door else ()), *(balancer.shard if balancer else ())})),
         )
 
-    def expires_at(self, flow: _Joined) -> float:
+    def expires_at(self, flow: JoinedFlow) -> float:
         """When the flow ends if nothing more is seen, monotonic seconds."""
         return flow.seen_at + self._timeout_s(flow.first, flow.state)
 

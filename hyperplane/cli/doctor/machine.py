@@ -7,7 +7,7 @@ import resource
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hyperplane.cli.doctor.finding import Absent, Probe
@@ -153,78 +153,69 @@ def _names_of_the_lab(runtime: Path) -> set[str]:
     return {space.name for space in ground(store, compile_snapshot(store)).namespaces}
 
 
-def probes(runtime: Path) -> tuple[Probe, ...]:
+_PACKAGES = (
+    ("netfilterqueue", "no packet reaches a node", "netfilterqueue (needs libnetfilter-queue-dev)", True),
+    ("uvloop", "nodes do not start", "uvloop", True),
+    ("pyroute2", "no lab can be built", "pyroute2", True),
+    ("yaml", "lab files cannot be read", "PyYAML", True),
+    ("scapy", "`trace` cannot read packets; all else works", "'hyperplane[trace]'", False),
+)
+_CONVENIENCES = (
+    ("curl, nc", _tool("curl", "nc"), "the printed next steps use them", "curl netcat-openbsd"),
+    ("tcpdump", _tool("tcpdump"), "`capture --filter` cannot compile filters", "tcpdump"),
+    ("wireshark or tshark", _any_tool("wireshark", "tshark"), "nobody reads `capture --live`", "wireshark"),
+    ("dot", _tool("dot"), "`lab graph --format dot` is text only; svg needs nothing", "graphviz"),
+    (
+        "for the benchmark",
+        _tool("iperf3", "wrk", "nginx", "haproxy", "nft"),
+        "`make bench` cannot run",
+        "iperf3 wrk nginx-light haproxy nftables",
+    ),
+)
+_ROOM = (
+    ("free memory", _memory, "many flows will not fit", "more memory, or fewer flows_per_node_max"),
+    ("cores", _cores, "clients, nodes and targets share one: slow, but it works", "a second core"),
+    (
+        "open files",
+        _open_files,
+        "a node serves fewer pairs of load balancer and target than it could",
+        f"ulimit -n {PORT_POOLS_MAX + _FILES_BESIDES_POOLS}",
+    ),
+)
+
+
+def probes(runtime: Path) -> Iterator[Probe]:
     """All of them, for a lab whose files are below `runtime`."""
-    return (
-        Probe("root", _root, "namespaces, links and rules cannot be made", "run it with sudo", as_root=False),
-        Probe(
-            "user of the nodes",
-            _node_user,
-            "nodes cannot give up root, so they do not start",
-            f"a user named {NODE_USER}",
-            as_root=False,
-        ),
-        Probe("memory file system", _memory_files(runtime), "journals would be on a disk", "the right to mount tmpfs"),
-        Probe(
-            "free memory", _memory, "many flows will not fit", "more memory, or fewer flows_per_node_max", False, False
-        ),
-        Probe(
-            "cores", _cores, "clients, nodes and targets share one: slow, but it works", "a second core", False, False
-        ),
-        Probe(
-            "open files",
-            _open_files,
-            "a node serves fewer pairs of load balancer and target than it could",
-            f"ulimit -n {PORT_POOLS_MAX + _FILES_BESIDES_POOLS}",
-            required=False,
-            as_root=False,
-        ),
-        Probe("ip", _tool("ip"), "namespaces cannot be made", "apt-get install iproute2", as_root=False),
-        Probe(
-            "iptables",
-            _tool("iptables-restore", "iptables-save", "ip6tables-restore", "ip6tables-save"),
-            "packets cannot be steered",
-            "apt-get install iptables",
-            as_root=False,
-        ),
-        *(
-            Probe(f"Python: {name}", _package(name), follows, f"pip install {helps}", required, False)
-            for name, follows, helps, required in (
-                ("netfilterqueue", "no packet reaches a node", "netfilterqueue (needs libnetfilter-queue-dev)", True),
-                ("uvloop", "nodes do not start", "uvloop", True),
-                ("pyroute2", "no lab can be built", "pyroute2", True),
-                ("yaml", "lab files cannot be read", "PyYAML", True),
-                ("scapy", "`trace` cannot read packets; all else works", "'hyperplane[trace]'", False),
-            )
-        ),
-        Probe(
-            "API port",
-            _api_port(runtime),
-            "`hyperplane control` cannot listen",
-            "set HYPERPLANE_API=127.0.0.1:PORT",
-            as_root=False,
-        ),
-        Probe(
-            "leftovers",
-            _leftovers(runtime),
-            "they belong to another lab or to one that crashed, and may have a name that yours wants",
-            "hyperplane lab down --all removes every namespace whose name starts with hp-",
-            required=False,
-            as_root=False,
-        ),
-        *(
-            Probe(name, look, follows, f"apt-get install {package}", required=False, as_root=False)
-            for name, look, follows, package in (
-                ("curl, nc", _tool("curl", "nc"), "the printed next steps use them", "curl netcat-openbsd"),
-                ("tcpdump", _tool("tcpdump"), "`capture --filter` cannot compile filters", "tcpdump"),
-                ("wireshark or tshark", _any_tool("wireshark", "tshark"), "nobody reads `capture --live`", "wireshark"),
-                ("dot", _tool("dot"), "`lab graph --format dot` is text only; svg needs nothing", "graphviz"),
-                (
-                    "for the benchmark",
-                    _tool("iperf3", "wrk", "nginx", "haproxy", "nft"),
-                    "`make bench` cannot run",
-                    "iperf3 wrk nginx-light haproxy nftables",
-                ),
-            )
-        ),
+    yield Probe("root", _root, "no namespaces, links and rules can be made", "run it with sudo", as_root=False)
+    user = f"a user named {NODE_USER}"
+    yield Probe("user of the nodes", _node_user, "nodes cannot give up root, so they do not start", user, as_root=False)
+    yield Probe("memory file system", _memory_files(runtime), "journals would be on a disk", "the right to mount tmpfs")
+    for name, look, follows, helps in _ROOM:
+        yield Probe(name, look, follows, helps, required=False, as_root=False)
+    install = "apt-get install"
+    tables = _tool("iptables-restore", "iptables-save", "ip6tables-restore", "ip6tables-save")
+    yield Probe("ip", _tool("ip"), "namespaces cannot be made", f"{install} iproute2", as_root=False)
+    yield Probe("iptables", tables, "packets cannot be steered", f"{install} iptables", as_root=False)
+    for name, follows, helps, required in _PACKAGES:
+        yield Probe(f"Python: {name}", _package(name), follows, f"pip install {helps}", required, as_root=False)
+    yield from _conflicts(runtime)
+    for name, look, follows, package in _CONVENIENCES:
+        yield Probe(name, look, follows, f"{install} {package}", required=False, as_root=False)
+
+
+def _conflicts(runtime: Path) -> Iterator[Probe]:
+    yield Probe(
+        "API port",
+        _api_port(runtime),
+        "`hyperplane control` cannot listen",
+        "set HYPERPLANE_API=127.0.0.1:PORT",
+        as_root=False,
+    )
+    yield Probe(
+        "leftovers",
+        _leftovers(runtime),
+        "they belong to another lab or to one that crashed, and may have a name that yours wants",
+        "hyperplane lab down --all removes every namespace whose name starts with hp-",
+        required=False,
+        as_root=False,
     )

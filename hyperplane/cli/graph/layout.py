@@ -86,9 +86,9 @@ class _Column:
 
     def place(self, x: float, y: float, groups: dict[str, Rectangle], boxes: dict[str, Rectangle]) -> None:
         for shape in self._shapes:
-            frame = Rectangle(x, y, self.width, shape.height)
-            groups[shape.key] = frame
-            shape.place(frame, boxes)
+            outline = Rectangle(x, y, self.width, shape.height)
+            groups[shape.key] = outline
+            shape.place(outline, boxes)
             y += shape.height + _GAP_BETWEEN_GROUPS
 
 
@@ -107,12 +107,12 @@ class _Shape:
         self.width = max(text_width(group.lines), sum(self._widths) + gaps) + 2 * PAD
         self.height = self._head + self._body + (PAD if self._body else 0)
 
-    def place(self, frame: Rectangle, boxes: dict[str, Rectangle]) -> None:
+    def place(self, outline: Rectangle, boxes: dict[str, Rectangle]) -> None:
         for turn, (stack, width) in enumerate(zip(self._stacks, self._widths, strict=True)):
-            x = frame.x + PAD if turn == 0 else frame.right - PAD - width
+            x = outline.x + PAD if turn == 0 else outline.right - PAD - width
             if len(self._stacks) == 1:
-                width = frame.width - 2 * PAD
-            y = frame.y + self._head + (self._body - _stack_height(stack)) / 2
+                width = outline.width - 2 * PAD
+            y = outline.y + self._head + (self._body - _stack_height(stack)) / 2
             for box in stack:
                 boxes[box.key] = Rectangle(x, y, width, box_height(box))
                 y += box_height(box) + _GAP_BETWEEN_BOXES

@@ -12,7 +12,7 @@ _COLOURS = {
     Kind.LOAD_BALANCER: ("#fde8e4", "#b5472f"),
     Kind.TARGET: ("#e7f6ea", "#2f855a"),
 }
-_FRAMES = {Column.CONSUMER: "#3b6ea5", Column.FABRIC: "#718096", Column.PROVIDER: "#2f855a"}
+_OUTLINES = {Column.CONSUMER: "#3b6ea5", Column.FABRIC: "#718096", Column.PROVIDER: "#2f855a"}
 
 _HEAD = """\
 <svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" \
@@ -45,7 +45,7 @@ def _text(x: float, y: float, text: str, size: int = 12, bold: bool = False, col
     return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}"{weight} fill="{colour}">{escape(text)}</text>\n'
 
 
-def _frame(place: Rectangle, fill: str, stroke: str, extra: str = "") -> str:
+def _rectangle(place: Rectangle, fill: str, stroke: str, extra: str = "") -> str:
     return (
         f'<rect x="{place.x:.1f}" y="{place.y:.1f}" width="{place.width:.1f}" height="{place.height:.1f}" rx="6" '
         f'fill="{fill}" stroke="{stroke}"{extra}/>\n'
@@ -54,15 +54,15 @@ def _frame(place: Rectangle, fill: str, stroke: str, extra: str = "") -> str:
 
 def _group(group: Group, layout: Layout) -> Iterator[str]:
     place = layout.groups[group.key]
-    colour = _FRAMES[group.column]
-    yield _frame(place, "#fafafa", colour, ' stroke-dasharray="5,3"')
+    colour = _OUTLINES[group.column]
+    yield _rectangle(place, "#fafafa", colour, ' stroke-dasharray="5,3"')
     for turn, line in enumerate(group.lines):
         yield _text(place.x + PAD, place.y + LINE * (turn + 1), line, bold=turn == 0, colour=colour)
 
 
 def _box(box: Box, place: Rectangle) -> Iterator[str]:
     fill, stroke = _COLOURS[box.kind]
-    yield _frame(place, fill, stroke)
+    yield _rectangle(place, fill, stroke)
     for turn, line in enumerate(box.lines):
         yield _text(place.x + PAD, place.y + LINE * (turn + 1) + 2, line, bold=turn == 0)
 

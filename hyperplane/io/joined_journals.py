@@ -1,0 +1,81 @@
+"""A zone's journals, read and joined: each flow once, as all who saw it know it together.
+
+A node's journal holds one row for each flow that it has touched. Rows of one flow are joined as the
+nodes themselves join them (`FlowEntry.join`): states are OR-ed, the newest moment wins, a higher epoch
+wins whole. Journals are mapped for reading only.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hyperplane.flow.entry import EPOCHS
+from hyperplane.flow.journal import HEADER_BYTES, MAGIC, Delta, JournalReader
+from hyperplane.io.runtime import ZoneFiles, map_file
+
+
+@dataclass(slots=True)
+class JoinedFlow:
+    """What all journals together know of one flow."""
+
+    first: Delta
+    epoch: int
+    state: int
+    seen_at: float
+    told_by: list[str] = field(default_factory=list)
+
+    def join(self, delta: Delta) -> None:
+        self.seen_at = max(self.seen_at, delta.seen_at)
+        ahead = (delta.epoch - self.epoch) % EPOCHS
+        if ahead == 0:
+            self.state |= delta.state
+        elif ahead < EPOCHS // 2:
+            self.epoch, self.state = delta.epoch, delta.state
+
+
+def open_journals(files: ZoneFiles) -> Iterator[tuple[str, JournalReader]]:
+    """A zone's journals with what their writers are called, oldest generation first.
+
+    A journal that is just being made or removed is left out: it tells of nothing.
+    """
+    in_force = files.generation()
+    for generation in files.generations():
+        for path in files.journals(generation):
+            node = path.name.removeprefix("journal-")
+            reader = open_journal(path)
+            if reader is not None:
+                yield node if generation == in_force else f"{generation}/{node}", reader
+
+
+def open_journal(path: Path) -> JournalReader | None:
+    """A reader of one journal; None if the file is gone or not formatted yet."""
+    try:
+        if path.stat().st_size <= HEADER_BYTES:
+            return None
+        memory = memoryview(map_file(path))
+    except FileNotFoundError:
+        return None
+    header = memory[:HEADER_BYTES].cast("Q")
+    formatted = header[0] == MAGIC
+    header.release()
+    return JournalReader(memory) if formatted else None
+
+
+def join_journals(
+    journals: Iterable[tuple[str, JournalReader]], endpoints: frozenset[int] | None = None
+) -> Collection[JoinedFlow]:
+    """All flows of these journals, each once. `endpoints`: only those of these ENI numbers."""
+    flows: dict[tuple[object, ...], JoinedFlow] = {}
+    for name, reader in journals:
+        for delta in reader.deltas():
+            if endpoints is not None and delta.endpoint not in endpoints:
+                continue
+            identity = delta[:9]  # both keys: the numbers of both ENIs, protocol, addresses and ports
+            flow = flows.get(identity)
+            if flow is None:
+                flow = flows[identity] = JoinedFlow(delta, delta.epoch, delta.state, delta.seen_at)
+            else:
+                flow.join(delta)
+            flow.told_by.append(name)
+        reader.release()
+    return flows.values()
