@@ -231,12 +231,14 @@ class Node:
     def flows(self) -> int:
         return self.dataplane.flow_count
 
-    def pass_time(self, now: float) -> None:
-        """Let every timer that is due until `now` do its work, each at its moment."""
+    def pass_time(self, now: float) -> dict[str, int]:
+        """Let every timer that is due until `now` do its work, each at its moment. Returns the counters that moved."""
         dataplane = self.dataplane
+        before = bytes(dataplane.counters.values)
         while (at := dataplane.next_timeout()) <= now:
             dataplane.handle_timeout(at)
         dataplane.handle_timeout(now)
+        return _moved(before, memoryview(dataplane.counters.values))
 
 
 def _moved(before: bytes, after: memoryview) -> dict[str, int]:
