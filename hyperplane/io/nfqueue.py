@@ -18,7 +18,6 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable
 
 import netfilterqueue
 
@@ -267,11 +266,6 @@ class Queue:
                 if code:
                     raise OSError(-code, f"queue {self.number}: {os.strerror(-code)}")
                 return
-
-
-def ids_between(first: int, last: int) -> Iterable[bytes]:
-    """Packet ids first .. last as the kernel writes them; the kernel numbers packets of a queue one by one."""
-    return (number.to_bytes(4, "big") for number in range(first, last + 1))
 
 
 def _attribute(kind: int, body: bytes) -> bytes:

@@ -3,9 +3,7 @@
 Four moves, aioquic's: packets in, verdicts out, timers, configuration. Nothing is decided here.
 
 A node may be killed at any instant. What it knew is in its journal before any packet left; what it
-had in hand is still in the kernel's queue; and the status page tells its next life the last
-packet that it answered. `_replay` hands the rest out once more, marked. A marked packet is
-processed alone, with its id on the page: if the node dies again, that very packet is dropped.
+had in hand is still in the kernel's queue, and its next life hands that out once more (`replay.py`).
 """
 
 import asyncio
@@ -30,8 +28,9 @@ from hyperplane.flow.ports import PoolKey
 from hyperplane.io.claims import SharedPortClaims, pool_file_name
 from hyperplane.io.emitter import Emitter
 from hyperplane.io.mutants import Mutants
-from hyperplane.io.nfqueue import Queue, QueuedPacket, ids_between
+from hyperplane.io.nfqueue import Queue, QueuedPacket
 from hyperplane.io.privilege import drop_to_net_admin
+from hyperplane.io.replay import hand_out, note_read
 from hyperplane.io.runtime import ZoneFiles, map_file
 from hyperplane.io.snapshot_file import SnapshotReader
 from hyperplane.io.status import NodeState, ShellCount, StatusPage, Word
@@ -106,6 +105,8 @@ class Node:
         page.put(Word.STATE, NodeState.STARTING)
         page.put(Word.STARTED_MS, int(now * 1000))
         page.add_shell(ShellCount.STARTS)
+        if self._lived_before:
+            self._dataplane.counters.values[:] = page.counter_values()
         self._beat_heart(now)
         self._poll_snapshot(now)
         self._connect_peers()
@@ -113,7 +114,8 @@ class Node:
         self._dataplane.settle(now)
         _log.info("node %d: %d flows, %d of its own", plan.identity.index, self._dataplane.flow_count, found)
         drop_to_net_admin()
-        self._replay()
+        if self._lived_before and (waiting := hand_out(self._queue, page, plan.mutants.replays)):
+            self._answer(waiting)
         # Flows hold no cycles; a collector that walks a million of them would stop packets for a second.
         gc.freeze()
         gc.disable()
@@ -173,6 +175,7 @@ class Node:
             if not packets:
                 return
             self._busy = True
+            note_read(self._page, packets)
             self._answer(packets)
             if len(packets) < PACKETS_PER_WAKE_MAX:
                 return
@@ -211,41 +214,15 @@ class Node:
     def _answer_alone(self, packet: QueuedPacket, now: float) -> None:
         """A packet that was in a node's hands when it died: its id is on the page while we hold it."""
         packet_id, start, length, *_ = packet
-        digest = blake2b(self._queue.buffer[start : start + length], digest_size=8).hexdigest()
-        _log.warning("packet %s of %d bytes comes a second time: a node died holding it", digest, length)
-        self._page.put(Word.REPLAY_ID, int.from_bytes(packet_id, "big"))
+        page = self._page
+        digest = int.from_bytes(blake2b(self._queue.buffer[start : start + length], digest_size=8).digest(), "big")
+        _log.warning("packet %016x of %d bytes comes a second time: a node died holding it", digest, length)
+        page.add_shell(ShellCount.REPLAYED)
+        page.put(Word.REPLAY_DIGEST, digest)
+        page.put(Word.REPLAY_ID, int.from_bytes(packet_id, "big"))
         self._decide(packet, now)
         self._queue.flush()
-        self._page.put(Word.REPLAY_ID, 0)
-
-    def _replay(self) -> None:
-        """Hand out once more what the last life had read but not answered.
-
-        The kernel numbers a queue's packets one by one and keeps them until they are answered. What lies
-        between the last answer and the first packet that is still unread was in the dead node's hands.
-        """
-        page, queue = self._page, self._queue
-        answered = page.get(Word.ANSWERED_ID)
-        waiting = queue.read()
-        first_unread = answered + PACKETS_PER_WAKE_MAX + 1
-        if waiting:
-            first_unread = min(first_unread, int.from_bytes(waiting[0][0], "big"))
-        poison = page.get(Word.REPLAY_ID)
-        in_hand = list(ids_between(answered + 1, first_unread - 1)) if self._lived_before else []
-        for packet_id in in_hand:
-            if not self._plan.mutants.replays:
-                queue.drop(packet_id)
-            elif int.from_bytes(packet_id, "big") == poison:
-                queue.drop(packet_id)
-                page.add_shell(ShellCount.REPLAYED_TWICE)
-                _log.error("a packet that killed two nodes is dropped")
-            else:
-                queue.repeat(packet_id)
-        queue.flush()
         page.put(Word.REPLAY_ID, 0)
-        page.add_shell(ShellCount.REPLAYED, len(in_hand))
-        if waiting:
-            self._answer(waiting)
 
     # --- configuration -----------------------------------------------------------------------
 

@@ -3,9 +3,9 @@
 One 4 KiB file per node, one writer, whole words. The supervisor reads the heartbeat, the next life
 of the node reads which packets were in hand, `hyperplane nodes` reads all of it.
 
-    word  0 magic      4 heartbeat, ms     8 id of a replayed packet in hand, 0 none   64 ... counters
-          1 pid        5 id last read      9 snapshot version                          448 ... shell counters
-          2 index      6 id last answered 10 flows held
+    word  0 magic      4 heartbeat, ms     8 id of a replayed packet in hand, 0 none   12 its digest
+          1 pid        5 id last read      9 snapshot version                          64 ... counters
+          2 index      6 id last answered 10 flows held                                448 ... shell counters
           3 queue      7 state            11 started, ms
 """
 
@@ -36,6 +36,7 @@ class Word(IntEnum):
     SNAPSHOT_VERSION = 9
     FLOWS = 10
     STARTED_MS = 11
+    REPLAY_DIGEST = 12
 
 
 class NodeState(IntEnum):
@@ -88,6 +89,10 @@ class StatusPage:
     def put_counters(self, values: "array[int]") -> None:
         """Show the packet plane's counters as they are now."""
         self._counters[:] = memoryview(values)
+
+    def counter_values(self) -> "array[int]":
+        """The packet plane's counters as they were shown last."""
+        return array("Q", self._counters)
 
     def add_shell(self, count: ShellCount, by: int = 1) -> None:
         self._shell[count] += by
