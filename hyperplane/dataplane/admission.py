@@ -11,7 +11,7 @@ a flow that has gone gets a reset, on either side; whoever is not supposed to kn
 
 from collections.abc import Callable
 
-from hyperplane.dataplane.answers import does_not_fit, too_big, unwelcome
+from hyperplane.dataplane.answers import does_not_fit, signed, too_big, unwelcome
 from hyperplane.dataplane.counters import Count
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
@@ -78,8 +78,7 @@ def _refuse_segment(plane: Plane, passage: Passage) -> Verdict | None:
     if packet.flags & (SYN | ACK | RST) != SYN:
         return plane.reply(DropReason.NO_FLOW, reset_packet(packet), passage.interface, passage.now)
     if _SIGNED & option_kinds(packet.buffer, packet.transport + 20, packet.payload):
-        reset = reset_packet(packet)
-        return plane.reply(DropReason.SIGNED_SEGMENT, reset, passage.interface, passage.now)
+        return signed(plane, passage)
     return None
 
 

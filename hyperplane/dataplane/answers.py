@@ -5,7 +5,7 @@ from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.verdict import DROPS, DropReason, Verdict
 from hyperplane.flow.interface import Interface
 from hyperplane.flow.key import parts_of
-from hyperplane.wire.icmp import packet_too_big, time_exceeded
+from hyperplane.wire.icmp import packet_too_big, port_unreachable, time_exceeded
 from hyperplane.wire.packet import ChecksumState, Packet
 from hyperplane.wire.reply import error_packet
 
@@ -49,3 +49,14 @@ def too_big(plane: Plane, passage: Passage, way_out: Interface) -> Verdict:
     packet, interface = passage.packet, passage.interface
     answer = error_packet(packet, packet_too_big(packet.data(), way_out.mtu), interface.address)
     return plane.reply(DropReason.TOO_BIG, answer, interface, passage.now)
+
+
+def signed(plane: Plane, passage: Passage) -> Verdict:
+    """A SYN with a signature, which no translation keeps. A reset would not be heard: it is not signed itself.
+
+    RFC 2385 section 4.1 and RFC 5925 section 7.3 let an end ignore unsigned segments, and Linux does; the ICMP error
+    ends the attempt at once (RFC 1122 section 4.2.3.9).
+    """
+    packet, interface = passage.packet, passage.interface
+    answer = error_packet(packet, port_unreachable(packet.data()), interface.address)
+    return plane.reply(DropReason.SIGNED_SEGMENT, answer, interface, passage.now)

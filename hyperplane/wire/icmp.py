@@ -49,10 +49,13 @@ HEADER_BYTES = 8
 UNREACHABLE = 3
 TIME_EXCEEDED = 11
 PARAMETER_PROBLEM = 12
+PORT_UNREACHABLE_CODE = 3
 FRAGMENTATION_NEEDED_CODE = 4
 """Of type 3."""
 
 UNREACHABLE_6 = 1
+PORT_UNREACHABLE_CODE_6 = 4
+"""Of type 1."""
 PACKET_TOO_BIG_6 = 2
 TIME_EXCEEDED_6 = 3
 PARAMETER_PROBLEM_6 = 4
@@ -190,6 +193,16 @@ def packet_too_big(packet: bytes, mtu: int) -> IcmpError:
         assert mtu < 1 << 16, "the field has 16 bits"
         return IcmpError(4, UNREACHABLE, FRAGMENTATION_NEEDED_CODE, mtu, packet[:QUOTE_BYTES_MAX])
     return IcmpError(6, PACKET_TOO_BIG_6, 0, mtu, packet[:QUOTE_BYTES_MAX_6])
+
+
+def port_unreachable(packet: bytes) -> IcmpError:
+    """The error for a whole IP packet whose receiver has nothing to hand it to.
+
+    IPv4: type 3 code 3 (RFC 1122 section 3.2.2.1). IPv6: type 1 code 4 (RFC 4443 section 3.1).
+    """
+    if packet[0] >> 4 == 4:
+        return IcmpError(4, UNREACHABLE, PORT_UNREACHABLE_CODE, 0, packet[:QUOTE_BYTES_MAX])
+    return IcmpError(6, UNREACHABLE_6, PORT_UNREACHABLE_CODE_6, 0, packet[:QUOTE_BYTES_MAX_6])
 
 
 def time_exceeded(packet: bytes) -> IcmpError:

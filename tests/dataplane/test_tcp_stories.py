@@ -218,11 +218,13 @@ def unchanged_timestamps(road: Road) -> Iterator[Step]:
         yield road.down(ACK, options=NOP + NOP + timestamps(9, value), payload=b"y")
 
 
-@stories("NAT-28 a signed SYN is refused at once: the signature covers the addresses")
+@stories("NAT-28 a signed SYN is refused at once, by ICMP: an unsigned reset would not be heard")
 def signed(road: Road) -> Iterator[Step]:
+    icmp_type, code = (3, 3) if road.family == 4 else (1, 4)
+    fields = Ip(identification=0, traffic_class=0xC0 if road.family == 4 else 0)
     for kind in (option(19, bytes(16)), option(29, bytes(14))):
         came = cases.tcp(road.client, road.endpoint, flags=SYN, sequence=41, options=kind, checksum=road.sum)
-        answer = reset_to(road, True, flags=RST | ACK, sequence=0, acknowledgment=42)
+        answer = cases.icmp(road.endpoint[0], road.client[0], icmp_type, code, 0, came, ip=fields)
         yield road.answered(came, DropReason.SIGNED_SEGMENT, answer, flows=0)
 
 

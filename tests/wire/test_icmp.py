@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hyperplane.errors import Malformation, WireError
-from hyperplane.wire.icmp import IcmpError, QuotedPacket, packet_too_big, time_exceeded
+from hyperplane.wire.icmp import IcmpError, QuotedPacket, packet_too_big, port_unreachable, time_exceeded
 from tests.cases import (
     CLIENT,
     CLIENT_6,
@@ -186,6 +186,12 @@ def test_our_too_big_carries_the_mtu(mtu: int) -> None:
 @pytest.mark.parametrize("packet", [tcp(CLIENT, TARGET), udp(CLIENT, TARGET, b"x")])
 def test_our_time_exceeded_quotes_a_short_packet_whole(packet: bytes) -> None:
     assert time_exceeded(packet) == IcmpError(4, 11, 0, 0, packet)
+
+
+@pytest.mark.parametrize("packet", [tcp(CLIENT, TARGET), udp(CLIENT, TARGET, b"x")])
+def test_our_port_unreachable_is_of_the_packets_family(packet: bytes) -> None:
+    assert port_unreachable(packet) == IcmpError(4, 3, 3, 0, packet)
+    assert port_unreachable(SEGMENT_6) == IcmpError(6, 1, 4, 0, SEGMENT_6[:1232])
 
 
 def test_our_errors_stay_below_the_smallest_mtu() -> None:
