@@ -65,6 +65,9 @@ PORT_PROBES_MAX = 16
 PORT_SWEEP_INTERVAL_S = 1.0
 """How often a node looks at some of its ports for those that carry no flow (it was killed in between)."""
 
+PORT_PREFERENCES_MAX = 8
+"""Of these draws, the first so many look for a port whose replies come back to the same node."""
+
 PORT_POOLS_MAX = 4096
 """Pools of one zone: (load balancer address, target, protocol). 55 kB of shared memory each."""
 
@@ -79,8 +82,13 @@ JOURNAL_ROW_BYTES = 64
 REPLICATION_BATCH_MAX = 4096
 """Deltas of one peer applied in one go, so that catching up never starves the queue."""
 
-SETTLE_ROUNDS_MAX = 64
-"""Batches taken in before a packet is called unknown."""
+NEWS_BATCH_MAX = 256
+NEWS_PER_PACKET_MAX = 8192
+"""Changes of one peer taken in before a packet is called unknown: about 50 ms at the worst, well below
+SILENCE_MAX_S. What is older than that comes with the next beats."""
+
+CATCH_UP_BATCHES_MAX = 4096
+"""Batches a node that starts takes in before it serves: every row of every peer, many times over."""
 
 REFRESH_INTERVAL_S = 1.0
 """The age of a flow that carries packets is told at most this often ..."""
@@ -110,7 +118,7 @@ PATH_MTU_MIN = 552
 """A smaller "packet too big" is raised to this: Linux's own floor, against forged ones."""
 
 ICMP_ERRORS_PER_S_MAX = 1000
-"""ICMP errors and resets that one node sends or passes on per second."""
+"""ICMP errors and resets that one node sends or passes on per second because of one ENI's packets."""
 
 # --- configuration ------------------------------------------------------------------------
 
@@ -170,6 +178,9 @@ DRAIN_TIMEOUT_S = 5.0
 assert SNAT_PORT_MIN + SNAT_PORTS_PER_TARGET <= 65_536, "a port has 16 bits"
 assert CLOSING_TIMEOUT_S >= PORT_REST_S, "a port must not come back before its flow is forgotten"
 assert REFRESH_INTERVAL_S * 8 < TCP_IDLE_TIMEOUT_S_MIN, "refreshes must be far denser than expiry"
+assert NEWS_PER_PACKET_MAX < JOURNAL_RING_ENTRIES, "a packet must not wait for a whole ring"
+assert CATCH_UP_BATCHES_MAX * REPLICATION_BATCH_MAX > FLOWS_PER_NODE_MAX * 8, "a starting node takes in everything"
+assert PORT_PREFERENCES_MAX < PORT_PROBES_MAX, "a preference must not use up all draws"
 assert GENERATIONS_MAX * NODES_PER_ZONE_MAX <= 65_536, "queue numbers have 16 bits"
 assert min(TCP_IDLE_TIMEOUT_S_MIN, PORT_REST_S) > FLOWS_PER_NODE_MAX / REFRESHES_PER_S_MAX, "ages travel in time"
 assert FLOWS_PER_NODE_MAX * JOURNAL_ROW_BYTES <= 1 << 30, "a journal stays mappable"

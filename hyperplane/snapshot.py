@@ -150,4 +150,5 @@ class Snapshot:
         return next((zone for zone in self.zones if zone.name == name), None)
 
 
-STEERINGS = ("hash", "spray")
+STEERED_BY_HASH = "hash"
+STEERINGS = (STEERED_BY_HASH, "spray")

@@ -13,6 +13,7 @@ balancer's, `DOOR_B` and `DOOR_C` belong to other consumers.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from hyperplane.dataplane.counters import named
@@ -159,11 +160,17 @@ class MemoryClaims:
     def taken(self) -> bytes:
         return bytes(self._taken)
 
+    def close(self) -> None:
+        """Nothing to let go of."""
+
     def take_over(self, index: int) -> None:
         self._taken[index] = self._tag
 
     def is_mine(self, index: int) -> bool:
         return bool(self._marks[self._taken[index]])
+
+    def close(self) -> None:
+        """Memory needs none."""
 
     def owned(self) -> Iterator[int]:
         marked = self._taken.translate(self._marks)
@@ -278,23 +285,27 @@ class MemoryZone:
     def restart(self, index: int, now: float) -> Node:
         """A new life of a node over what the old one left."""
         self.lives += 1
-
-        def open_claims(key: PoolKey) -> MemoryClaims:
-            return MemoryClaims(self.pools.setdefault(key, bytearray(self.ports)), index, self.node_count)
-
         plane = Dataplane(
             NodeIdentity(ZONE, index, self.node_count),
-            JournalWriter(memoryview(self.journals[index])),
-            open_claims,
+            self.writer(index),
+            partial(self.claims, index),
             self.lives.to_bytes(32, "big"),
             bytes(16),
             self.ports,
         )
         plane.load_snapshot(self.snapshot, now)
         self.connect(index, plane)
-        plane.resume(now)
+        assert list(plane.resume(now))
         self.nodes[index] = Node(plane, self.journals[index])
         return self.nodes[index]
+
+    def writer(self, index: int) -> JournalWriter:
+        """The writer of a node's journal."""
+        return JournalWriter(memoryview(self.journals[index]))
+
+    def claims(self, index: int, key: PoolKey) -> MemoryClaims:
+        """A pool as a node sees it."""
+        return MemoryClaims(self.pools.setdefault(key, bytearray(self.ports)), index, self.node_count)
 
     def connect(self, index: int, plane: Dataplane) -> None:
         """Give the node its peers' journals, and those of the older generation: each is adopted by one node."""

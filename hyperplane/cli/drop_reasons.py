@@ -29,10 +29,9 @@ MEANINGS: dict[DropReason, str] = {
     DropReason.ENDPOINT_FLOWS_FULL: "the endpoint holds as many flows as one endpoint may",
     DropReason.PORT_ALLOCATION: "all 55,000 source ports towards the target are in use",
     DropReason.RATE_LIMIT: "more resets and ICMP errors per second than a node sends",
-    DropReason.FLOW_EXPIRED: "the flow had run out; the sender got a reset",
+    DropReason.CATCHING_UP: "the node had not read all that its peers told it; the sender tries again",
     DropReason.TIME_EXCEEDED: "its time to live ended here; the sender was told",
     DropReason.TOO_BIG: "larger than the way out and not to be cut; the sender was told",
-    DropReason.REPLAYED_TWICE: "a node died twice while it held this packet",
 }
 
 _PREFIX = "dropped_"

@@ -96,7 +96,7 @@ def _make_flow(plane: Plane, passage: Passage) -> Verdict | None:
     if target is None or len(target.address) != len(balancer.address):
         return DROPS[DropReason.NO_TARGET]
     pool = plane.pools.pool(balancer, target.address, target.port, packet.protocol)
-    port = None if pool is None else plane.pools.allocate(pool)
+    port = None if pool is None else plane.pools.allocate(pool, plane.port_preference(balancer, target))
     if port is None:
         plane.counters.add(Count.PORT_ALLOCATION_ERRORS)
         return _reject(plane, DropReason.PORT_ALLOCATION)

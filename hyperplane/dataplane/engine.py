@@ -10,7 +10,7 @@ No verb does I/O, reads a clock or draws from the system's randomness: the shell
 (monotonic seconds), memory for the journals and a seed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from hyperplane.balance.flow_hash import KEY_BYTES, FlowHasher
@@ -20,6 +20,7 @@ from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.stages import DECIDING, count
 from hyperplane.dataplane.verdict import Verdict
+from hyperplane.flow.entry import GONE
 from hyperplane.flow.interface import Interface, Service
 from hyperplane.flow.journal import JournalReader, JournalWriter
 from hyperplane.flow.ports import PoolKey, PortPools
@@ -31,7 +32,7 @@ from hyperplane.limits import (
     SNAT_PORTS_PER_TARGET,
 )
 from hyperplane.nat.port_pool import Draws, PortClaims
-from hyperplane.snapshot import Eni, EniKind, Snapshot, TargetGroup
+from hyperplane.snapshot import STEERED_BY_HASH, Eni, EniKind, Snapshot, TargetGroup
 from hyperplane.wire.packet import ChecksumState
 
 
@@ -55,9 +56,14 @@ class Dataplane:
         seed: bytes,
         zone_key: bytes,
         ports_per_target: int = SNAT_PORTS_PER_TARGET,
+        steering_seed: int | None = None,
     ) -> None:
-        """`seed`: secret of this node alone, for ports. `zone_key`: shared by the zone's nodes, for the flow hash."""
+        """`seed`: secret of this node alone, for ports. `zone_key`: shared by the zone's nodes, for the flow hash.
+
+        `steering_seed`: of the kernel's hash, where packets are steered by it (`balance/steering_hash.py`).
+        """
         self.identity = identity
+        self._steering_seed = steering_seed
         draws = Draws(seed)
         pools = PortPools(open_claims, draws, ports_per_target)
         self.plane = Plane(identity.index, identity.node_count, pools, FlowHasher(zone_key[:KEY_BYTES]), draws)
@@ -116,6 +122,7 @@ class Dataplane:
         for eni in enis:
             plane.interfaces.setdefault(eni.number, Interface(eni.number, plane.timers)).load(eni)
         self._load_services(snapshot, enis)
+        plane.steer_by(self._steering_seed if snapshot.steering == STEERED_BY_HASH else None)
         plane.replication.interfaces_changed()
         self.snapshot_version = snapshot.version
 
@@ -167,13 +174,13 @@ class Dataplane:
         """The journals that are read now, by name."""
         return self.plane.replication.peers
 
-    def resume(self, now: float) -> int:
-        """Take in what this node's journal held when its last life ended. Returns the flows found."""
+    def resume(self, now: float) -> Iterator[int]:
+        """Take in what this node's journal held when its last life ended, in steps: yields the flows found so far."""
         return self.plane.replication.resume(now)
 
-    def settle(self, now: float) -> None:
-        """Take in all that the peers have told so far."""
-        self.plane.replication.settle(now)
+    def settle(self, now: float, between: Callable[[], None] = lambda: None) -> None:
+        """Take in all that the peers have told so far. `between` is called after every batch."""
+        self.plane.replication.catch_up(now, between)
 
     def mute(self) -> None:
         """Tell nobody anything: a node without replication, for the test that must notice it."""
@@ -200,11 +207,12 @@ class Dataplane:
         replication.advance(now)
         ended = plane.table.due(now, EXPIRED_PER_TICK_MAX)
         if ended:
-            replication.settle(now)
+            replication.take_in_news(now)
+        knows_all = replication.caught_up()
         for entry in ended:
-            if entry.state < 0:
+            if entry.state == GONE:
                 continue
-            if entry.expires_at() <= now:
+            if entry.expires_at() <= now and knows_all:
                 replication.forget(entry, now)
                 plane.counters.add(Count.FLOWS_EXPIRED)
             else:

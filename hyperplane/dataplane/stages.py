@@ -103,6 +103,8 @@ def find(plane: Plane, passage: Passage) -> Verdict | None:
     if entry is None or passage.now - entry.seen_at > entry.timeout_s or passage.packet.flags & _SYN_OR_RST:
         entry = _find_with_peers(plane, passage, flows)
     passage.entry = entry
+    if entry is None and not passage.packet.flags & SYN and not plane.replication.caught_up():
+        return DROPS[DropReason.CATCHING_UP]
     if entry is not None and not (entry.endpoint.available and entry.balancer.available):
         return DROPS[DropReason.NOT_AVAILABLE]
     return None
@@ -111,8 +113,11 @@ def find(plane: Plane, passage: Passage) -> Verdict | None:
 def _find_with_peers(plane: Plane, passage: Passage, flows: dict[bytes, FlowEntry]) -> FlowEntry | None:
     """The same after taking in all that the peers have told. A flow that has run out ends here."""
     now = passage.now
-    plane.replication.settle(now)
+    plane.replication.take_in_news(now)
     entry = flows.get(passage.key)
+    if entry is None and not plane.replication.caught_up():
+        plane.replication.walk_on(now)
+        entry = flows.get(passage.key)
     if entry is not None and now - entry.seen_at > entry.timeout_s:
         plane.replication.forget(entry, now)
         plane.counters.add(Count.FLOWS_EXPIRED)

@@ -119,6 +119,6 @@ def _track_error(plane: Plane, passage: Passage, entry: FlowEntry) -> Verdict | 
         seen = entry.sequence_original if about_original else entry.sequence_reply
         if seen >= 0 and not plausible(quoted.sequence, seen, _window_of_receiver(entry, about_original)):
             return DROPS[DropReason.ICMP_OUT_OF_WINDOW]
-    if not plane.replies.take(passage.now):
+    if not plane.may_answer(passage.interface, passage.now):
         return DROPS[DropReason.RATE_LIMIT]
     return None

@@ -36,6 +36,8 @@ class DropReason(Enum):
     NO_TARGET = "no_target"
     # no such flow
     NO_FLOW = "no_flow"
+    CATCHING_UP = "catching_up"
+    """Unknown, but so much was told at once that this node has not read it all: its sender will try again."""
     SYN_FROM_TARGET = "syn_from_target"
     """The one-way property: a target never opens a connection."""
     # what a flow may not do
@@ -49,12 +51,8 @@ class DropReason(Enum):
     PORT_ALLOCATION = "port_allocation"
     RATE_LIMIT = "rate_limit"
     # answered instead
-    FLOW_EXPIRED = "flow_expired"
     TIME_EXCEEDED = "time_exceeded"
     TOO_BIG = "too_big"
-    # the node's shell
-    REPLAYED_TWICE = "replayed_twice"
-    """The packet was in a node's hands twice when the node died."""
 
 
 class Accept(NamedTuple):

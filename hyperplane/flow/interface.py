@@ -5,6 +5,7 @@ that hold on to it see the change at once. An ENI that has left the snapshot sta
 until its flows are gone.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from hyperplane.balance.selection import TargetSet
@@ -90,7 +91,7 @@ class Interface:
         self.timers = timers
         self.suffixes = {protocol: suffix(number, protocol) for protocol in (TCP, UDP)}
         self.flow_count = 0
-        self.half_open: dict[bytes, None] = {}
+        self.half_open: OrderedDict[bytes, None] = OrderedDict()
         """Original keys of flows whose target has not answered, oldest first."""
         self.close()
 

@@ -42,7 +42,7 @@ HEADER_BYTES = 4096
 _RING_ENTRY_BYTES = 4
 _WORDS_PER_ROW = JOURNAL_ROW_BYTES // 8
 
-_MAGIC, _ROWS, _RING, _INCARNATION, _COUNT, _HIGH_WATER = range(6)
+_MAGIC, _ROWS, _RING, _INCARNATION, _COUNT, _HIGH_WATER, _LAST_ROW = range(7)
 
 _IDENTITY = Struct("!HHBB2x16s16s2s2s2s2sI")
 _CRC = Struct("!I")
@@ -173,6 +173,7 @@ class JournalWriter(_Layout):
         self._mask = self.ring_count - 1
         self._high_water = self.header[_HIGH_WATER]
         self._free = [row for row in range(self._high_water) if not self.words[row * _WORDS_PER_ROW] & _IN_USE]
+        self._announce(self.header[_LAST_ROW])  # killed between a store and its announcement, nobody knows of it
 
     def has_room(self) -> bool:
         """Whether another flow can be told of."""
@@ -185,6 +186,7 @@ class JournalWriter(_Layout):
         if row == NO_ROW:
             row = entry.row = self._take_row()
             self._write_identity(row, entry)
+        self.header[_LAST_ROW] = row
         words[row * _WORDS_PER_ROW] = (
             _IN_USE
             | entry.state << 55
@@ -192,6 +194,11 @@ class JournalWriter(_Layout):
             | entry.scales << 39
             | int(entry.seen_at * 1000) & _SEEN_MASK
         )
+        self.ring[self._count & self._mask] = row
+        self._count += 1
+        self.header[_COUNT] = self._count
+
+    def _announce(self, row: int) -> None:
         self.ring[self._count & self._mask] = row
         self._count += 1
         self.header[_COUNT] = self._count
@@ -249,43 +256,51 @@ class JournalReader(_Layout):
 
     def __init__(self, memory: memoryview) -> None:
         super().__init__(memory)
-        self._incarnation = 0
         self._position = 0
         self._walk_row = self._walk_rows = self._walk_left = 0
         self.rebuild()
 
     @property
+    def has_news(self) -> bool:
+        """Whether anything was told since the last read. Cheap: one word."""
+        return self.header[_COUNT] != self._position
+
+    @property
     def behind(self) -> bool:
-        """Whether there is anything to read. Cheap: two words."""
-        header = self.header
-        return header[_COUNT] != self._position or header[_INCARNATION] != self._incarnation or self._walk_left > 0
+        """Whether there is anything to read: news, or the rest of a walk over the state area."""
+        return self.header[_COUNT] != self._position or self._walk_left > 0
 
     def rebuild(self) -> None:
-        """Read the whole state area, then go on with the ring from here.
+        """Read the whole state area, besides what is told from now on.
 
         A walk that is under way goes on where it is and makes a full round from there: a writer that laps the
         reader again and again cannot keep it from any row.
         """
         header = self.header
-        self._incarnation = header[_INCARNATION]
         self._position = header[_COUNT]
         self._walk_rows = self._walk_left = min(header[_HIGH_WATER], self.row_count)
 
     def read(self, at_most: int) -> list[Delta]:
-        """Look at the next `at_most` rows. The list may be empty though more is left: `behind` tells."""
+        """News first, then the walk goes on: `at_most` rows. The list may be empty though `behind` says more."""
+        deltas = self.read_news(at_most)
+        if len(deltas) < at_most and self._walk_left:
+            deltas += self._read_state(at_most - len(deltas))
+        return deltas
+
+    def read_news(self, at_most: int) -> list[Delta]:
+        """What was told since the last read, `at_most` rows of it. A walk that is under way rests."""
         header = self.header
         count = header[_COUNT]
-        if header[_INCARNATION] != self._incarnation or count - self._position >= self.ring_count:
+        if count - self._position >= self.ring_count:
             self.rebuild()
-        if self._walk_left:
-            return self._read_state(at_most)
+            return []
         first, last = self._position, min(count, self._position + at_most)
         mask = self.ring_count - 1
         rows = [self.ring[position & mask] for position in range(first, last)]
         # The writer stores into the ring before it counts, so the slot of the change to come is lost as well.
         if header[_COUNT] - first >= self.ring_count:
             self.rebuild()
-            return self._read_state(at_most)
+            return []
         self._position = last
         found = (self.delta(row) for row in dict.fromkeys(rows) if row < self.row_count)
         return [delta for delta in found if delta is not None]

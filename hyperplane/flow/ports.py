@@ -55,14 +55,31 @@ class PortPools:
     def pool(self, interface: Interface, target: bytes, target_port: int, protocol: int) -> PortPool | None:
         """The pool of flows that leave by `interface` for this target; None when there are too many pools."""
         key = PoolKey(interface.address, target, target_port, protocol, interface.number)
-        pool = self._pools.get(key)
-        if pool is None and len(self._pools) < PORT_POOLS_MAX:
-            pool = self._pools[key] = PortPool(self._open_claims(key), self._ports)
+        return self._pools.get(key) or self._open(key)
+
+    def _open(self, key: PoolKey) -> PortPool | None:
+        """A pool used for the first time; where there are too many, in the place of one that nobody uses."""
+        if len(self._pools) >= PORT_POOLS_MAX and not self._close_unused():
+            return None
+        try:
+            claims = self._open_claims(key)
+        except OSError:
+            return None  # no room for another file: the flow is refused and counted, those that exist go on
+        pool = self._pools[key] = PortPool(claims, self._ports)
         return pool
 
-    def allocate(self, pool: PortPool) -> int | None:
-        """A port for a new flow, or None: exhausted."""
-        port = pool.allocate(self._draws)
+    def _close_unused(self) -> bool:
+        """Let go of one pool that has no port taken, by no node. False if there is none."""
+        for key, pool in self._pools.items():
+            if not any(pool.claims.taken()):
+                pool.claims.close()
+                del self._pools[key]
+                return True
+        return False
+
+    def allocate(self, pool: PortPool, prefer: Callable[[int], bool] | None = None) -> int | None:
+        """A port for a new flow, or None: exhausted. `prefer` as for `PortPool.allocate`."""
+        port = pool.allocate(self._draws, prefer)
         if port is not None:
             self.is_in_use(pool, port)
         return port

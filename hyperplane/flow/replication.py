@@ -13,7 +13,7 @@ what a journal of an older generation holds is adopted whatever the shards are n
 its source port given back, by the node that adopts it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from hyperplane.flow.entry import BORN_MODULUS, GONE, NO_ROW, FlowEntry
 from hyperplane.flow.interface import Interface
@@ -21,10 +21,12 @@ from hyperplane.flow.journal import Delta, JournalReader, JournalWriter
 from hyperplane.flow.ports import PortPools
 from hyperplane.flow.table import FlowTable
 from hyperplane.limits import (
+    CATCH_UP_BATCHES_MAX,
+    NEWS_BATCH_MAX,
+    NEWS_PER_PACKET_MAX,
     REFRESH_INTERVAL_S,
     REFRESHES_PER_S_MAX,
     REPLICATION_BATCH_MAX,
-    SETTLE_ROUNDS_MAX,
     SNAT_PORT_MIN,
 )
 
@@ -49,8 +51,10 @@ class Replication:
         self._on_loss = on_loss
         self._peers: dict[str, JournalReader] = {}
         self._adopted: set[str] = set()
-        self._passed_over = False
-        self._places: set[tuple[int, bytes, bool]] = set()
+        self._met_unknown = self._met_foreign = False
+        """Whether flows were passed over, because their ENI is not known here, or not served by this node."""
+        self._places: dict[tuple[int, bytes], bool] = {}
+        self._walked_at = -1.0
         self._carrying: list[FlowEntry] = []
         self._to_tell: list[FlowEntry] = []
         self._interval_began_at = 0.0
@@ -123,17 +127,22 @@ class Replication:
         """The journals that are read now, by name."""
         return self._peers
 
-    def resume(self, now: float) -> int:
-        """Take in what this node's own journal held when its last life ended. Returns the flows found."""
+    def resume(self, now: float) -> Iterator[int]:
+        """Take in what this node's own journal held when its last life ended, in steps: yields the flows found so far.
+
+        To be called once a snapshot is loaded: a row whose ENI is not in it tells of a flow that is void.
+        """
         found = 0
-        for delta in list(self._writer.own_deltas()):
+        for delta in self._writer.own_deltas():
             entry = self._apply(delta, now, adopt=True)
             if entry is not None and entry.row == NO_ROW:
                 entry.row = delta.row
                 found += 1
             else:
                 self._writer.forget_row(delta.row)
-        return found
+            if found % REPLICATION_BATCH_MAX == 0:
+                yield found
+        yield found
 
     def take_in(self, now: float, at_most: int = REPLICATION_BATCH_MAX) -> bool:
         """Apply what the peers' journals hold, `at_most` rows of each. True if there was anything to read."""
@@ -155,11 +164,36 @@ class Replication:
         if entry.pool is None:
             self._own_port(entry, delta, take_over=True)
 
-    def settle(self, now: float) -> None:
-        """Take in all that has been told so far, however much it is; a bound keeps a steady talker from holding us."""
-        for _ in range(SETTLE_ROUNDS_MAX):
+    def take_in_news(self, now: float) -> None:
+        """Take in what has been told since the last time, before a packet is called unknown.
+
+        Walks over a state area rest meanwhile, and a steady talker cannot hold us: the rows are bounded.
+        """
+        for name, reader in self._peers.items():
+            adopt = name in self._adopted
+            left = NEWS_PER_PACKET_MAX
+            while reader.has_news and left > 0:
+                left -= NEWS_BATCH_MAX
+                for delta in reader.read_news(NEWS_BATCH_MAX):
+                    entry = self._apply(delta, now, adopt)
+                    if adopt and entry is not None:
+                        self._adopt(entry, delta)
+
+    def walk_on(self, now: float) -> None:
+        """A walk over a peer's state area may hold what is sought: go on with it, once for all packets of a moment."""
+        if now != self._walked_at:
+            self._walked_at = now
+            self.take_in(now)
+
+    def catch_up(self, now: float, between: Callable[[], None]) -> None:
+        """Take in all that has been told so far, however much it is. `between` is called after every batch.
+
+        Ends although peers go on telling: reading is faster, and the batches are bounded.
+        """
+        for _ in range(CATCH_UP_BATCHES_MAX):
             if not self.take_in(now):
                 return
+            between()
 
     def caught_up(self) -> bool:
         """Whether nothing is left to read."""
@@ -168,12 +202,14 @@ class Replication:
     def interfaces_changed(self) -> None:
         """A snapshot was loaded: flows that were passed over can be taken in if an ENI is new, or newly ours."""
         places = {
-            (number, interface.address, self._node in interface.shard)
+            (number, interface.address): self._node in interface.shard
             for number, interface in self._interfaces.items()
             if interface.address
         }
-        if self._passed_over and places - self._places:
-            self._passed_over = False
+        came = self._met_unknown and places.keys() - self._places.keys()
+        ours = self._met_foreign and any(mine and not self._places.get(place, mine) for place, mine in places.items())
+        if came or ours:
+            self._met_unknown = self._met_foreign = False
             for reader in self._peers.values():
                 reader.rebuild()
         self._places = places
@@ -183,7 +219,7 @@ class Replication:
         endpoint = self._interfaces.get(delta.endpoint)
         balancer = self._interfaces.get(delta.load_balancer)
         if endpoint is None or balancer is None or not endpoint.address or not balancer.address:
-            self._passed_over = True
+            self._met_unknown = True
             return None
         protocol = delta.protocol
         original_key = (
@@ -198,7 +234,7 @@ class Replication:
                 self._table.state_changed(entry)
             return entry
         if not adopt and self._node not in endpoint.shard and self._node not in balancer.shard:
-            self._passed_over = True
+            self._met_foreign = True
             return None
         return self._learn(delta, original_key, translated_key, endpoint, balancer, now)
 

@@ -27,7 +27,7 @@ class SharedPortClaims:
     """The claims of one pool as one node sees them."""
 
     def __init__(self, path: Path, node: int, node_count: int, ports: int = SNAT_PORTS_PER_TARGET) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o660)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o660)
         if os.fstat(self._file).st_size < ports:
             os.ftruncate(self._file, ports)
         self._memory = mmap.mmap(self._file, ports)

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -17,7 +18,7 @@ import time
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import uvloop
 
@@ -38,10 +39,12 @@ from hyperplane.limits import (
     DRAIN_TIMEOUT_S,
     NODE_BEAT_S,
     PACKETS_PER_WAKE_MAX,
+    PORT_POOLS_MAX,
     ROUNDS_PER_WAKE_MAX,
     SNAPSHOT_BEAT_S,
 )
 from hyperplane.snapshot import Snapshot
+from netns.steer import HASH_SEED
 
 _log = logging.getLogger("hyperplane.node")
 
@@ -60,6 +63,8 @@ class NodePlan:
     generation: int
     files: ZoneFiles
     zone_key: bytes
+    snapshot: Snapshot
+    """The last good one, as the supervisor knows it."""
     mutants: Mutants
     ready: int
     """Descriptor to write one byte to once the node serves."""
@@ -78,7 +83,12 @@ class Node:
         self._page = StatusPage(plan.files.status(plan.generation, index), writable=True)
         journal = memoryview(map_file(plan.files.journal(plan.generation, index), writable=True))
         self._dataplane = Dataplane(
-            plan.identity, JournalWriter(journal), self._open_claims, os.urandom(SEED_BYTES), plan.zone_key
+            plan.identity,
+            JournalWriter(journal),
+            self._open_claims,
+            os.urandom(SEED_BYTES),
+            plan.zone_key,
+            steering_seed=HASH_SEED,
         )
         self._interfaces: dict[bytes, int] = {}
         self._eni_of_name: dict[str, int] = {}
@@ -108,12 +118,16 @@ class Node:
         if self._lived_before:
             self._dataplane.counters.values[:] = page.counter_values()
         self._beat_heart(now)
+        _raise_file_limit()
+        self._load(plan.snapshot, now)  # the file may be damaged by now; this one was good
         self._poll_snapshot(now)
         self._connect_peers()
-        found = self._dataplane.resume(now)
-        self._dataplane.settle(now)
-        _log.info("node %d: %d flows, %d of its own", plan.identity.index, self._dataplane.flow_count, found)
         drop_to_net_admin()
+        own = 0
+        for own in self._dataplane.resume(now):  # noqa: B007 - the last step's sum is logged
+            self._beat_heart(time.monotonic())
+        self._catch_up()
+        _log.info("node %d: %d flows, %d of its own", plan.identity.index, self._dataplane.flow_count, own)
         if self._lived_before and (waiting := hand_out(self._queue, page, plan.mutants.replays)):
             self._answer(waiting)
         # Flows hold no cycles; a collector that walks a million of them would stop packets for a second.
@@ -238,7 +252,12 @@ class Node:
                 self._page.add_shell(ShellCount.SNAPSHOTS_REFUSED)
                 _log.error("snapshot refused, the last good one stays in force: %s", refusal)
 
+    def _catch_up(self) -> None:
+        """Take in all that the peers have told, with a beating heart."""
+        self._dataplane.settle(time.monotonic(), lambda: self._beat_heart(time.monotonic()))
+
     def _load(self, snapshot: Snapshot, now: float) -> None:
+        self._beat_heart(time.monotonic())
         self._dataplane.load_snapshot(snapshot, now)
         zone = snapshot.zone(self._plan.identity.zone)
         self._eni_of_name = {eni.interface: eni.number for eni in zone.enis} if zone else {}
@@ -276,10 +295,17 @@ class Node:
         known = self._dataplane.peers
         if wanted.keys() == known.keys():
             return
-        self._dataplane.settle(time.monotonic())
+        self._catch_up()
         readers = {name: known.get(name) or _open_journal(path) for name, path in wanted.items()}
         found = {name: reader for name, reader in readers.items() if reader is not None}
         self._dataplane.set_peers(found, frozenset(adopted))
+
+
+def _raise_file_limit() -> None:
+    """Every port pool takes two descriptors; the usual soft limit is far below what pools may be."""
+    wanted = 4 * PORT_POOLS_MAX
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(wanted, hard)))
 
 
 def _open_journal(path: Path) -> JournalReader | None:
@@ -297,12 +323,8 @@ def _die(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     os._exit(1)
 
 
-def run_node(plan: NodePlan, queue: Queue, emitter: Emitter, reader: SnapshotReader) -> None:
-    """The whole life of a forked node process. Never returns."""
-    try:
-        Node(plan, queue, emitter, reader).run()
-    except BaseException:
-        _log.exception("node %d dies", plan.identity.index)
-        sys.stderr.flush()
-        os._exit(1)
+def run_node(plan: NodePlan, queue: Queue, emitter: Emitter, reader: SnapshotReader) -> NoReturn:
+    """The whole life of a forked node process. What goes wrong is the supervisor's to say."""
+    Node(plan, queue, emitter, reader).run()
+    logging.shutdown()
     os._exit(0)

@@ -24,6 +24,8 @@ _SHELL_AT = 448
 
 
 class Word(IntEnum):
+    """Places of single words on the page, in units of 8 bytes."""
+
     MAGIC = 0
     PID = 1
     INDEX = 2
@@ -40,6 +42,8 @@ class Word(IntEnum):
 
 
 class NodeState(IntEnum):
+    """What a node is doing."""
+
     NEW = 0
     STARTING = 1
     SERVING = 2

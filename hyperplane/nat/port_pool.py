@@ -13,12 +13,12 @@ a closed connection in TIME_WAIT and would drop a SYN that seems older.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from struct import unpack
 from typing import Protocol
 
-from hyperplane.limits import PORT_PROBES_MAX, PORT_REST_S, SNAT_PORT_MIN, SNAT_PORTS_PER_TARGET
+from hyperplane.limits import PORT_PREFERENCES_MAX, PORT_PROBES_MAX, PORT_REST_S, SNAT_PORT_MIN, SNAT_PORTS_PER_TARGET
 
 
 class PortClaims(Protocol):
@@ -38,6 +38,9 @@ class PortClaims(Protocol):
 
     def is_mine(self, index: int) -> bool:
         """Whether this node (also in an earlier life) is the owner of port `index`."""
+
+    def close(self) -> None:
+        """Let go of the shared memory."""
 
     def owned(self) -> Iterator[int]:
         """All ports of which this node is the owner."""
@@ -74,13 +77,19 @@ class PortPool:
         self.claims = claims
         self.ports = ports
 
-    def allocate(self, draws: Draws) -> int | None:
-        """A port number that is this node's from now on, or None: all are taken or resting."""
+    def allocate(self, draws: Draws, prefer: Callable[[int], bool] | None = None) -> int | None:
+        """A port number that is this node's from now on, or None: all are taken or resting.
+
+        The first draws look for a port that `prefer` likes; after them any port will do.
+        """
         claim = self.claims.claim
-        for _ in range(PORT_PROBES_MAX):
+        for probe in range(PORT_PROBES_MAX):
             index = draws.draw(self.ports)
+            port = SNAT_PORT_MIN + index
+            if prefer is not None and probe < PORT_PREFERENCES_MAX and not prefer(port):
+                continue
             if claim(index):
-                return SNAT_PORT_MIN + index
+                return port
         index = self._search(draws.draw(self.ports))
         return None if index < 0 else SNAT_PORT_MIN + index
 

@@ -49,8 +49,17 @@ def rewrite(packet: Packet, new_tuple: bytes, addresses: int, transport: int, id
     else:
         buffer[start + 8 : start + 44] = new_tuple
     if packet.state is _SEGMENTED:
+        if packet.protocol != TCP:
+            _move_pseudo_sum(packet, addresses)
         return
     if packet.protocol == TCP:
         _put_word(buffer, packet.transport + _TCP_CHECKSUM, (packet.checksum - transport) % MODULUS)
     elif packet.checksum >= 0:
         _put_word(buffer, packet.transport + _UDP_CHECKSUM, (packet.checksum - transport) % MODULUS or MODULUS)
+
+
+def _move_pseudo_sum(packet: Packet, addresses: int) -> None:
+    """A UDP super-packet holds the sum of its pseudo-header, from which the kernel finishes each datagram's checksum
+    (linux: net/ipv4/udp_offload.c). For TCP the kernel makes that sum anew."""
+    field = packet.transport + _UDP_CHECKSUM
+    _put_word(packet.buffer, field, (_WORD.unpack_from(packet.buffer, field)[0] + addresses) % MODULUS)

@@ -11,8 +11,8 @@ packet plane never forwards (RFC 791, RFC 8200, RFC 9293, RFC 768, RFC 792):
                       |<------- tuple, 12 bytes --------->|
 
 IPv4 options are refused, so the addresses and the ports stand side by side and the "tuple" is
-one slice: 12 bytes for IPv4, 36 for IPv6 (extension headers are refused too). ICMP errors get
-the tuple of the packet they quote, turned round, see `IcmpQuote`.
+one slice: 12 bytes for IPv4, 36 for IPv6 (extension headers are refused too). ICMP has no ports:
+its tuple ends in zeros, and what an error is about is found in its quote (`wire/icmp.py`).
 
 Checksums. The kernel hands over three kinds of packets, and `ChecksumState` says which:
 a finished one is verified here, one that a local sender left unfinished is finished here
@@ -56,7 +56,7 @@ class ChecksumState(IntEnum):
     UNFINISHED = 1
     """A local sender summed only the pseudo-header: finish it."""
     SEGMENTED = 2
-    """The kernel will cut this packet into segments and finish each: the field does not matter."""
+    """The kernel will cut this packet into segments and finish each."""
 
 
 _UNFINISHED, _SEGMENTED = ChecksumState.UNFINISHED, ChecksumState.SEGMENTED  # looked up once, not per packet

@@ -63,9 +63,20 @@ def test_nat_02_each_target_port_and_protocol_has_a_pool_of_its_own() -> None:
 def test_pools_are_bounded() -> None:
     made = Pools(ports=1)
     for number in range(PORT_POOLS_MAX):
-        assert made.pools.pool(made.balancer, TARGET, number, TCP) is not None
+        pool = made.pools.pool(made.balancer, TARGET, number, TCP)
+        assert pool is not None and made.pools.allocate(pool) is not None
     assert made.pools.pool(made.balancer, TARGET, PORT_POOLS_MAX, TCP) is None
     assert made.pools.pool(made.balancer, TARGET, 7, TCP) is not None, "those that are open stay"
+
+
+def test_a_pool_that_nobody_uses_gives_its_place_to_another() -> None:
+    made = Pools(ports=1)
+    for number in range(PORT_POOLS_MAX):
+        pool = made.pools.pool(made.balancer, TARGET, number, TCP)
+        assert pool is not None and (number == 7 or made.pools.allocate(pool) is not None)
+    newest = made.pools.pool(made.balancer, TARGET, PORT_POOLS_MAX, TCP)
+    assert newest is not None and made.pools.allocate(newest) is not None
+    assert made.pools.pool(made.balancer, TARGET, PORT_POOLS_MAX + 1, TCP) is None
 
 
 def test_a_port_rests_after_its_flow() -> None:

@@ -33,7 +33,7 @@ RANKS = {
     "io": 6,
     "bpf": 6,
     "cli": 7,
-    "__main__": 7,
+    "__main__": 8,
 }
 PURE_RANK_MAX = 5
 
