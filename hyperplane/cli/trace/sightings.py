@@ -16,6 +16,8 @@ from hyperplane.io.flow_view import SocketAddress
 from hyperplane.io.hops import Hop, Place
 from hyperplane.io.tap import TappedPacket
 
+_ETHERNET_BYTES = 14
+
 CLIENT_SIDE = (Hop.CLIENT, Hop.ENDPOINT)
 
 
@@ -38,10 +40,9 @@ class Sighting:
 
 def read_packet(place: Place, packet: TappedPacket) -> Sighting | None:
     """A TCP segment or UDP datagram over IPv4; None for anything else (ARP, IPv6, ICMP)."""
-    try:
-        read = Ether(packet.data)
-    except (ValueError, IndexError):
-        return None  # scapy gave up on it; it is no packet of the call
+    if len(packet.data) < _ETHERNET_BYTES:
+        return None
+    read = Ether(packet.data)  # what is broken further in becomes plain bytes
     if IP not in read or (TCP not in read and UDP not in read):
         return None
     network = read[IP]
