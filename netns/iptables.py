@@ -14,6 +14,9 @@ from pathlib import Path
 LOCK_WAIT_S = 5
 """How long a tool waits for another one that holds the lock."""
 
+TOOL_TIMEOUT_S = 4 * LOCK_WAIT_S
+"""How long a tool may take in all. A few milliseconds are usual, on a busy machine some hundred."""
+
 _TABLES = ("raw", "mangle", "filter")
 """Those that decide. A table nat somewhere changes nothing for packets that no connection tracks."""
 
@@ -64,9 +67,13 @@ def _has_ipv6() -> bool:
 
 def _run(command: list[str], text: str = "") -> str:
     try:
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=TOOL_TIMEOUT_S)
     except FileNotFoundError:
         raise RulesetError(f"{command[0]} is not installed") from None
+    except subprocess.TimeoutExpired:
+        raise RulesetError(f"{' '.join(command)}: no answer in {TOOL_TIMEOUT_S} s") from None
+    except OSError as error:
+        raise RulesetError(f"{command[0]} cannot be started: {error}") from error
     if done.returncode != 0:
         raise RulesetError(f"{' '.join(command)}: {done.stderr.strip()}")
     return done.stdout
