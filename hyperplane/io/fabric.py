@@ -16,7 +16,6 @@ import contextlib
 import logging
 import os
 import selectors
-import shutil
 import signal
 import sys
 import time
@@ -25,19 +24,19 @@ from pathlib import Path
 
 from hyperplane.dataplane.engine import NodeIdentity
 from hyperplane.errors import ConfigurationError
-from hyperplane.flow.journal import format_journal, journal_bytes
 from hyperplane.io.emitter import Emitter
+from hyperplane.io.generation import make_generation, make_zone, remove_generation, rules_lock, start_lock
 from hyperplane.io.mutants import Mutants
 from hyperplane.io.nfqueue import Queue
 from hyperplane.io.node import SEED_BYTES, NodePlan, run_node
 from hyperplane.io.privilege import check_reachable, node_user_ids
-from hyperplane.io.processes import say_ready
-from hyperplane.io.runtime import map_file, snapshot_file, write_atomically, zone_files
+from hyperplane.io.processes import end_process, own_identity, read_identity, say_ready, write_identity
+from hyperplane.io.runtime import snapshot_file, write_atomically, zone_files
 from hyperplane.io.snapshot_file import SnapshotReader, read_snapshot
-from hyperplane.io.status import StatusPage, Word
+from hyperplane.io.status import StatusPage
 from hyperplane.io.steering import queue_number, steering_of
-from hyperplane.io.supervisor import Child, Supervisor, end_process
-from hyperplane.limits import DRAIN_TIMEOUT_S, JOURNAL_RING_ENTRIES, STEERING_CHECK_S, SUPERVISOR_BEAT_S
+from hyperplane.io.supervisor import Child, Supervisor
+from hyperplane.limits import DRAIN_TIMEOUT_S, STEERING_CHECK_S, SUPERVISOR_BEAT_S
 from hyperplane.snapshot import Snapshot, Zone
 from netns.iptables import RulesetError
 from netns.namespace import NamespaceMissing, identity_or_none, inside
@@ -66,8 +65,7 @@ class Fabric:
         self._snapshot = read_snapshot(self._snapshot_path)
         self._zone = _zone_of(self._snapshot, plan.zone, self._snapshot_path)
         self._files = zone_files(plan.runtime, self._zone.zone_id)
-        self._older = self._files.generations()
-        self.generation = max([self._files.generation(), *self._older]) + 1
+        self.generation = 0
         self._zone_key = os.urandom(SEED_BYTES)
         self._queues: list[Queue] = []
         self._selector = selectors.DefaultSelector()
@@ -77,14 +75,44 @@ class Fabric:
         self._namespace_identity = identity_or_none(plan.namespace)
         self._steering: Steering
         self._fingerprint = ""
+        self._trouble: str | None = None
         self._supervisor = Supervisor(self._run_node, [], contextlib.nullcontext)
 
     # --- a generation begins -----------------------------------------------------------------
 
     def start(self) -> None:
-        """Steps 1 to 5. Raises OSError, ConfigurationError, RulesetError, saying what is missing."""
+        """Steps 1 to 5. Raises OSError, ConfigurationError, RulesetError, saying what is missing.
+
+        One fabric of a zone at a time: another one waits, and then takes over from this one.
+        """
+        owner = node_user_ids()
+        make_zone(self._files, owner)
+        check_reachable(self._files.directory.resolve())
+        with start_lock(self._files):
+            older = self._files.generations()
+            self.generation = max([self._files.generation(), *older]) + 1
+            rows = self._snapshot.flows_per_node_max
+            make_generation(self._files, self.generation, self._zone.node_count, rows, owner)
+            with contextlib.ExitStack() as failed:
+                failed.callback(self._abandon)
+                self._bind_and_fork()
+                self._take_over()
+                failed.pop_all()
+            for generation in older:
+                try:
+                    self._end_generation(generation)
+                except OSError as error:
+                    # Packets go to us now; the next start tries again.
+                    _log.error("generation %d could not be ended: %s", generation, error)
+
+    def _abandon(self) -> None:
+        """The start has failed: take back what was made of this generation. The older ones go on."""
+        self._supervisor.stop_all(DRAIN_TIMEOUT_S)
+        remove_generation(self._files, self.generation)
+
+    def _bind_and_fork(self) -> None:
+        """Steps 1 and 2."""
         count = self._zone.node_count
-        self._make_files(count)
         with inside(self._plan.namespace):
             self._queues = [Queue(queue_number(self.generation, node)) for node in range(count)]
             self._emitter = Emitter()
@@ -92,34 +120,19 @@ class Fabric:
         self._supervisor = Supervisor(self._run_node, pages, lambda: inside(self._plan.namespace))
         self._supervisor.on_start = self._watch
         self._supervisor.start_all()
-        self._set_steering()
-        write_atomically(self._files.generation_file, b"%d\n" % self.generation)
-        for older in self._older:
-            self._end_generation(older)
 
-    def _make_files(self, count: int) -> None:
-        """Journals and pages of this generation, owned by the user that nodes run as."""
-        uid, gid = node_user_ids()
-        directory = self._files.generation_directory(self.generation)
-        for made in (self._files.ports, directory):
-            made.mkdir(parents=True, exist_ok=True)
-            os.chown(made, uid, gid)
-        check_reachable(directory.resolve())
-        rows = self._snapshot.flows_per_node_max
-        for node in range(count):
-            path = self._files.journal(self.generation, node)
-            memory = map_file(path, journal_bytes(rows, JOURNAL_RING_ENTRIES), writable=True)
-            view = memoryview(memory)
-            format_journal(view, rows, JOURNAL_RING_ENTRIES)
-            view.release()
-            memory.close()
-            StatusPage(self._files.status(self.generation, node), writable=True).close()
-            for made in (path, self._files.status(self.generation, node)):
-                os.chown(made, uid, gid)
-        self._files.supervisor(self.generation).write_text(f"{os.getpid()}\n")
+    def _take_over(self) -> None:
+        """Step 3. From here on older generations leave the rules alone."""
+        steering = self._wanted_steering()
+        self._fingerprint = expected_fingerprint(steering)
+        self._steering = steering
+        with rules_lock(self._files):
+            apply(self._plan.namespace, steering)
+            write_atomically(self._files.generation_file, b"%d\n" % self.generation)
 
     def _run_node(self, index: int, ready: int) -> None:
         """In the forked process: keep what belongs to this node, let go of the rest, serve."""
+        write_identity(self._files.process(self.generation, index), own_identity())
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
@@ -128,21 +141,21 @@ class Fabric:
             if node != index:
                 queue.close()
         identity = NodeIdentity(self._plan.zone, index, self._zone.node_count)
-        plan = NodePlan(identity, self.generation, self._files, self._zone_key, self._plan.mutants, ready)
+        plan = NodePlan(
+            identity, self.generation, self._files, self._zone_key, self._snapshot, self._plan.mutants, ready
+        )
         run_node(plan, self._queues[index], self._emitter, SnapshotReader(self._snapshot_path))
 
     def _end_generation(self, generation: int) -> None:
         """Steps 4 and 5 for an older generation, however it was left."""
-        supervisor = _read_pid(self._files.supervisor(generation))
-        if supervisor and supervisor != os.getpid() and _is_ours(supervisor):
-            _end(supervisor)
-        for path in sorted(self._files.generation_directory(generation).glob("status-*")):
-            page = StatusPage(path)
-            pid = page.get(Word.PID)
-            page.close()
-            if pid and _is_ours(pid):
-                _end(pid)
-        shutil.rmtree(self._files.generation_directory(generation))
+        own = own_identity()
+        files = self._files
+        # The supervisor first: it would put new nodes in the places of those that end.
+        for path in (files.supervisor(generation), *files.processes(generation)):
+            identity = read_identity(path)
+            if identity is not None and identity != own:
+                end_process(identity, DRAIN_TIMEOUT_S)
+        remove_generation(files, generation)
         _log.info("generation %d has ended", generation)
 
     # --- standing guard ----------------------------------------------------------------------
@@ -165,11 +178,6 @@ class Fabric:
         self._rules.close()
         return self._restart
 
-    def abandon(self) -> None:
-        """The start has failed: take back what was made of this generation. The older ones go on."""
-        self._supervisor.stop_all(DRAIN_TIMEOUT_S)
-        shutil.rmtree(self._files.generation_directory(self.generation), ignore_errors=True)
-
     def stop(self) -> None:
         """End the nodes. The rules stay: without nodes they drop everything."""
         self._supervisor.stop_all(DRAIN_TIMEOUT_S)
@@ -180,11 +188,7 @@ class Fabric:
 
     def _on_death(self, child: Child) -> None:
         self._selector.unregister(child.pidfd)
-        try:
-            self._supervisor.died(child)
-        except NamespaceMissing as error:
-            _log.error("no new node: %s", error)
-            self._stopping = True
+        self._supervisor.died(child)
 
     def _watch_signals(self) -> None:
         reading, writing = os.pipe()
@@ -215,7 +219,7 @@ class Fabric:
             self._stopping = self._restart = True
             return
         self._zone = zone
-        self._check_steering()
+        self._check_rules()
 
     def _check_ground(self) -> None:
         """The namespace may have been deleted under us, and ENIs may have come."""
@@ -223,37 +227,51 @@ class Fabric:
             _log.error("the namespace %s is gone: this fabric ends", self._plan.namespace)
             self._stopping = True
             return
-        self._check_steering()
-        self._compare_rules()
+        self._check_rules()
 
-    def _check_steering(self) -> None:
+    def _wanted_steering(self) -> Steering:
         with inside(self._plan.namespace):
-            wanted = steering_of(self._snapshot, self._zone, self.generation)
-        if wanted != self._steering:
-            self._set_steering()
-
-    def _set_steering(self) -> None:
-        with inside(self._plan.namespace):
-            self._steering = steering_of(self._snapshot, self._zone, self.generation)
-        self._fingerprint = expected_fingerprint(self._steering)
-        apply(self._plan.namespace, self._steering)
+            return steering_of(self._snapshot, self._zone, self.generation)
 
     def _on_rules(self) -> None:
         self._rules.heard()
-        self._compare_rules()
+        self._check_rules()
+
+    def _check_rules(self) -> None:
+        """Make the rules what they should be. What fails is logged and tried again at the next beat."""
+        try:
+            self._follow_steering()
+            self._compare_rules()
+        except (RulesetError, NamespaceMissing, OSError) as error:
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                _log.error("the rules of %s cannot be kept, to be tried again: %s", self._plan.namespace, error)
+            return
+        if self._trouble is not None:
+            self._trouble = None
+            _log.info("the rules of %s are kept again", self._plan.namespace)
+
+    def _follow_steering(self) -> None:
+        """Write other rules where the snapshot or the links ask for them."""
+        wanted = self._wanted_steering()
+        if wanted == self._steering:
+            return
+        # The print first: without it nothing is changed, with it `_compare_rules` finishes what fails half way.
+        self._fingerprint, self._steering = expected_fingerprint(wanted), wanted
+        self._write_rules()
 
     def _compare_rules(self) -> None:
         """Write the rules again if they are not what they should be, unless a newer generation wrote them."""
-        try:
-            if fingerprint(self._plan.namespace) == self._fingerprint or self._superseded():
-                return
+        if fingerprint(self._plan.namespace) != self._fingerprint and self._write_rules():
             _log.error("the rules of %s were changed by somebody else: written again", self._plan.namespace)
-            apply(self._plan.namespace, self._steering)
-        except (RulesetError, NamespaceMissing) as error:
-            _log.error("the rules of %s cannot be checked: %s", self._plan.namespace, error)
 
-    def _superseded(self) -> bool:
-        return any(generation > self.generation for generation in self._files.generations())
+    def _write_rules(self) -> bool:
+        """Put our rules in force. False, and nothing is done, when packets go to a newer generation already."""
+        with rules_lock(self._files):
+            if self._files.generation() > self.generation:
+                return False
+            apply(self._plan.namespace, self._steering)
+            return True
 
 
 def _zone_of(snapshot: Snapshot, name: str, path: Path) -> Zone:
@@ -264,54 +282,24 @@ def _zone_of(snapshot: Snapshot, name: str, path: Path) -> Zone:
     return zone
 
 
-def _read_pid(path: Path) -> int:
-    try:
-        return int(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return 0
-
-
-def _is_ours(pid: int) -> bool:
-    """Whether the process is still one of ours: numbers are used again by the kernel."""
-    try:
-        return b"hyperplane" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def _end(pid: int) -> None:
-    """Ask a process that may not be our child to end, and see to it."""
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-        end_process(pid, pidfd, DRAIN_TIMEOUT_S)
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        _log.debug("pid %d was started by another fabric", pid)
-    finally:
-        os.close(pidfd)
+def _tell(kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    """Log what ends the fabric."""
+    _log.critical("the fabric ends; its nodes go on", exc_info=error)
+    logging.shutdown()
 
 
 def run_fabric(plan: FabricPlan) -> int:
     """Serve one zone until told to stop. Returns the exit status; a new generation replaces this process image."""
     fabric = Fabric(plan)
-    try:
-        fabric.start()
-    except BaseException:
-        fabric.abandon()
-        raise
-    try:
-        _log.info("zone %s: generation %d serves", plan.zone, fabric.generation)
+    fabric.start()
+    _log.info("zone %s: generation %d serves", plan.zone, fabric.generation)
+    with contextlib.ExitStack() as failed:
+        # Not by way of destructors: they would unbind the queues that living nodes still serve.
+        failed.callback(os._exit, 1)
+        failed.push(_tell)
         say_ready()
         restart = fabric.serve()
-    except BaseException:
-        # Not by way of destructors: they would unbind the queues that living nodes still serve.
-        _log.exception("the fabric of zone %s ends; its nodes go on", plan.zone)
-        logging.shutdown()
-        os._exit(1)
+        failed.pop_all()
     if restart:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     fabric.stop()

@@ -22,8 +22,7 @@ from hyperplane.io.health import health
 from hyperplane.io.lab_file import load_lab
 from hyperplane.io.processes import ProcessFailed, ProcessFiles
 from hyperplane.io.reconcile import Reconciled, reconcile
-from hyperplane.io.runtime import mount_memory, unmount_memory, write_atomically, zone_files
-from hyperplane.io.status import StatusPage, Word
+from hyperplane.io.runtime import mount_memory, unmount_memory, write_atomically
 from hyperplane.snapshot import Protocol, Snapshot
 from netns import clean as ground_cleaning
 from netns.namespace import list_names
@@ -83,14 +82,16 @@ def down(runtime: Path, everything: bool, say: Progress) -> None:
     for name in files.names():
         if processes.end(files, name):
             say(f"ended {name}")
-    for pid in _orphaned_nodes(runtime):
-        processes.end_pid(pid)
-        say(f"ended a node without a supervisor (pid {pid})")
+    for path in runtime.glob("*/gen-*/process-*"):
+        identity = processes.read_identity(path)
+        if identity is not None and processes.end_process(identity):
+            say(f"ended a node without a supervisor (pid {identity.pid})")
     names = list_names() if everything else _lab_namespaces(runtime)
     for name, pids in ground_cleaning.processes(names).items():
         for pid in pids:
-            processes.end_pid(pid)
-            say(f"ended pid {pid}, which lived in {name}")
+            identity = processes.identity_of(pid)
+            if identity is not None and processes.end_process(identity):
+                say(f"ended pid {pid}, which lived in {name}")
     removed = _remove_namespaces(names, everything)
     if removed:
         say(f"removed {removed} namespaces")
@@ -158,28 +159,6 @@ def _end_what_has_lost_its_ground(files: ProcessFiles, say: Progress) -> None:
         if pid and name.startswith("target-") and pid not in alive:
             processes.end(files, name)
             say(f"ended {name}: its namespace is gone")
-
-
-def _orphaned_nodes(runtime: Path) -> list[int]:
-    """Nodes whose fabric was killed: they serve on, and only their status pages know them."""
-    pids = []
-    for directory in runtime.glob("*/gen-*"):
-        files = zone_files(runtime, directory.parent.name)
-        generation = int(directory.name.removeprefix("gen-"))
-        for path in directory.glob("status-*"):
-            page = StatusPage(files.status(generation, int(path.name.removeprefix("status-"))))
-            pid = page.get(Word.PID)
-            page.close()
-            if pid and _is_ours(pid):
-                pids.append(pid)
-    return pids
-
-
-def _is_ours(pid: int) -> bool:
-    try:
-        return b"hyperplane" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def _lab_namespaces(runtime: Path) -> tuple[str, ...]:

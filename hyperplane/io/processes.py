@@ -21,9 +21,56 @@ READY_VARIABLE = "HYPERPLANE_READY_FD"
 _START_FIELD = 19
 """Of /proc/PID/stat behind the command's closing bracket: start time in clock ticks (proc(5), field 22)."""
 
+_PROC = Path("/proc")
+_KILL_TIMEOUT_S = 30.0
+"""A killed process may still have to give back much memory."""
+
 
 class ProcessFailed(RuntimeError):
     """A process ended before it was ready. The message ends with the last lines of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """One process for ever. The kernel gives a pid again, but not with the same start."""
+
+    pid: int
+    started: int
+    """In clock ticks since the machine started."""
+
+    def is_alive(self, proc: Path = _PROC) -> bool:
+        """Whether this very process still lives. A zombie does not."""
+        return identity_of(self.pid, proc) == self
+
+
+def identity_of(pid: int, proc: Path = _PROC) -> ProcessIdentity | None:
+    """Who has this pid now; None if nobody has, or a zombie."""
+    try:
+        fields = (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] == "Z" else ProcessIdentity(pid, int(fields[_START_FIELD]))
+
+
+def own_identity() -> ProcessIdentity:
+    """The calling process."""
+    found = identity_of(os.getpid())
+    assert found is not None, "who asks lives"
+    return found
+
+
+def write_identity(path: Path, identity: ProcessIdentity) -> None:
+    """Leave it in a file, for `read_identity`."""
+    write_atomically(path, f"{identity.pid} {identity.started}\n".encode())
+
+
+def read_identity(path: Path) -> ProcessIdentity | None:
+    """What `write_identity` left; None if nothing was."""
+    try:
+        pid, started = path.read_text().split()
+        return ProcessIdentity(int(pid), int(started))
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +130,9 @@ def start(
             )
     finally:
         os.close(ready_write)
-    write_atomically(files.record(name), f"{process.pid} {_start_time(process.pid)}\n".encode())
+    identity = identity_of(process.pid)
+    if identity is not None:  # else it has ended already, and will not say that it is ready
+        write_identity(files.record(name), identity)
     answer = b""
     if select.select([ready], [], [], timeout_s)[0]:
         answer = os.read(ready, 1)
@@ -98,50 +147,47 @@ def start(
 
 def running(files: ProcessFiles, name: str) -> int:
     """Pid of the process that was started under `name`, if it still lives; otherwise 0."""
-    try:
-        pid_text, started = files.record(name).read_text().split()
-    except (FileNotFoundError, ValueError):
-        return 0
-    return int(pid_text) if _start_time(int(pid_text)) == started else 0
+    identity = read_identity(files.record(name))
+    return identity.pid if identity is not None and identity.is_alive() else 0
 
 
 def end(files: ProcessFiles, name: str, timeout_s: float = 10.0) -> bool:
     """End the process started under `name` and forget it. True if it was alive."""
-    pid = running(files, name)
-    if pid:
-        end_pid(pid, timeout_s)
+    identity = read_identity(files.record(name))
+    ended = identity is not None and end_process(identity, timeout_s)
     files.record(name).unlink(missing_ok=True)
-    return bool(pid)
+    return ended
 
 
-def end_pid(pid: int, timeout_s: float = 10.0) -> None:
-    """Ask a process to end, wait, and kill it if it does not."""
+def end_process(identity: ProcessIdentity, timeout_s: float = 10.0) -> bool:
+    """Ask a process to end, wait, and kill it if it does not. False, and nothing is done, if it is gone already."""
     try:
-        descriptor = os.pidfd_open(pid)
+        descriptor = os.pidfd_open(identity.pid)
     except ProcessLookupError:
-        return
+        return False
     try:
+        # The descriptor is of one process, whoever has its number later: only now is there something to check.
+        if not identity.is_alive():
+            return False
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-            if not _ended(descriptor, timeout_s):
-                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-                _ended(descriptor, timeout_s)
+        wait_or_kill(descriptor, timeout_s)
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
+            os.waitpid(identity.pid, os.WNOHANG)  # it was ours, or somebody else's to bury
+        return True
     finally:
         os.close(descriptor)
+
+
+def wait_or_kill(descriptor: int, timeout_s: float) -> None:
+    """Wait for the end of a process that was asked to end; kill it after `timeout_s`."""
+    if not _ended(descriptor, timeout_s):
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        _ended(descriptor, _KILL_TIMEOUT_S)
 
 
 def _ended(descriptor: int, timeout_s: float) -> bool:
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
     return bool(poller.poll(timeout_s * 1000))
-
-
-def _start_time(pid: int) -> str:
-    """The kernel's start time of a process as text; empty if there is none, or it is a zombie."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-    return "" if fields[0] == "Z" else fields[_START_FIELD]

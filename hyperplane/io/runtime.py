@@ -7,7 +7,8 @@
             ports/<pool>            who has which source port
             gen-<n>/journal-<node>  flows, see flow/journal.py
             gen-<n>/status-<node>   see io/status.py
-            gen-<n>/supervisor      pid of the fabric that started it
+            gen-<n>/process-<node>  which process the node is now; as below, pid and start, written by root
+            gen-<n>/supervisor      which process the fabric is that started it
         log/                        one file per process
 
 Journals must be memory, not disk: `check_memory` says so when they would not be.
@@ -55,6 +56,13 @@ class ZoneFiles:
 
     def status(self, generation: int, node: int) -> Path:
         return self.generation_directory(generation) / f"status-{node}"
+
+    def process(self, generation: int, node: int) -> Path:
+        return self.generation_directory(generation) / f"process-{node}"
+
+    def processes(self, generation: int) -> list[Path]:
+        """Which process each node of a generation is."""
+        return sorted(self.generation_directory(generation).glob("process-*"))
 
     def supervisor(self, generation: int) -> Path:
         return self.generation_directory(generation) / "supervisor"

@@ -8,20 +8,20 @@ take its place, on the same queue and the same journal.
 
 import logging
 import os
-import select
 import signal
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import NoReturn
 
+from hyperplane.io.processes import wait_or_kill
 from hyperplane.io.silence import Silence
 from hyperplane.io.status import NodeState, StatusPage, Word
 from hyperplane.limits import RESTARTS_PER_MINUTE_MAX, SILENCE_MAX_S, STARTING_MAX_S
 
 _log = logging.getLogger("hyperplane.supervisor")
 
-_END_TIMEOUT_S = 30.0
 _RESTART_PAUSE_S = 1.0
 
 
@@ -77,33 +77,60 @@ class Supervisor:
         """Fork a node. It writes one byte to `ready_write`, which is closed here, when it serves."""
         child.started_at = time.monotonic()
         child.page.put(Word.STATE, NodeState.STARTING)
-        with self._ground():
-            pid = os.fork()
-            if pid == 0:
-                self._spawn(child.index, ready_write)
-                os._exit(1)
-        os.close(ready_write)
-        child.pid = pid
-        child.pidfd = os.pidfd_open(pid)
+        try:
+            with self._ground():
+                pid = os.fork()
+                if pid == 0:
+                    self._live(child.index, ready_write)
+        finally:
+            os.close(ready_write)
         child.silence.forgive(child.started_at)
-        self.on_start(child)
+        try:
+            child.pid, child.pidfd = pid, os.pidfd_open(pid)
+            self.on_start(child)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)  # nobody would hear of its end
+            self._bury(child, pid)
+            raise
+
+    def _live(self, index: int, ready_write: int) -> NoReturn:
+        """In the forked process, which must never come back into its parent's code."""
+        try:
+            self._spawn(index, ready_write)
+        except BaseException:
+            _log.exception("node %d could not begin", index)
+        finally:
+            logging.shutdown()
+            os._exit(1)
 
     def died(self, child: Child) -> None:
         """The kernel says that the process has ended: bury it and start the next."""
-        _, status = os.waitpid(child.pid, 0)
-        os.close(child.pidfd)
-        _log.warning("node %d (pid %d) ended: %s", child.index, child.pid, _describe(status))
-        child.pid, child.pidfd = 0, -1
+        pid = child.pid
+        status = self._bury(child, pid)
+        _log.warning("node %d (pid %d) ended: %s", child.index, pid, _describe(status))
         self.replace(child)
 
+    def _bury(self, child: Child, pid: int) -> int:
+        """Wait for the end of `pid` and leave the place empty. Returns its status."""
+        _, status = os.waitpid(pid, 0)
+        if child.pidfd >= 0:
+            os.close(child.pidfd)
+        child.pid, child.pidfd = 0, -1
+        return status
+
     def replace(self, child: Child) -> None:
-        """Start a node in an empty place, unless it has died too often just now."""
+        """Start a node in an empty place, unless it has died too often just now. What fails is tried again."""
         now = time.monotonic()
         if len(child.restarts) == child.restarts.maxlen and now - child.restarts[0] < 60:
             child.started_at = now + _RESTART_PAUSE_S
             return
         child.restarts.append(now)
-        self._start(child, os.open(os.devnull, os.O_WRONLY))  # nobody waits: its page says when it serves
+        try:
+            self._start(child, os.open(os.devnull, os.O_WRONLY))  # nobody waits: its page says when it serves
+        except (OSError, LookupError) as error:
+            # No memory, no process numbers, no descriptors, no ground: that may pass, and the other nodes need us.
+            _log.error("no new node %d, to be tried again: %s", child.index, error)
+            child.started_at = now + _RESTART_PAUSE_S
 
     def check(self, now: float) -> None:
         """Fence the nodes that hang, and fill the places that had to wait."""
@@ -123,24 +150,8 @@ class Supervisor:
                 os.kill(child.pid, signal.SIGTERM)
         for child in self.children:
             if child.pid:
-                end_process(child.pid, child.pidfd, timeout_s)
-                os.waitpid(child.pid, 0)
-                os.close(child.pidfd)
-                child.pid, child.pidfd = 0, -1
-
-
-def end_process(pid: int, pidfd: int, timeout_s: float) -> None:
-    """Wait for the end of a process that was asked to end; kill it after `timeout_s`."""
-    if not _ended(pidfd, timeout_s):
-        _log.warning("pid %d does not end: killed", pid)
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        _ended(pidfd, _END_TIMEOUT_S)
-
-
-def _ended(pidfd: int, timeout_s: float) -> bool:
-    poller = select.poll()
-    poller.register(pidfd, select.POLLIN)
-    return bool(poller.poll(timeout_s * 1000))
+                wait_or_kill(child.pidfd, timeout_s)
+                self._bury(child, child.pid)
 
 
 def _describe(status: int) -> str:
