@@ -169,9 +169,6 @@ class MemoryClaims:
     def is_mine(self, index: int) -> bool:
         return bool(self._marks[self._taken[index]])
 
-    def close(self) -> None:
-        """Memory needs none."""
-
     def owned(self) -> Iterator[int]:
         marked = self._taken.translate(self._marks)
         index = marked.find(1)
@@ -319,11 +316,14 @@ class MemoryZone:
 
     def next_generation(self, snapshot: Snapshot, node_count: int, now: float) -> "MemoryZone":
         """New nodes with new journals, which adopt what the nodes of this generation hold."""
-        zone = MemoryZone(snapshot, node_count, self.ports, self.rows, self.ring)
+        zone = self.heir(snapshot, node_count)
         zone.pools, zone.lives, zone.older = self.pools, self.lives, self.journals
         for index in range(node_count):
             zone.node(index, now).dataplane.settle(now)
         return zone
+
+    def heir(self, snapshot: Snapshot, node_count: int) -> "MemoryZone":
+        return MemoryZone(snapshot, node_count, self.ports, self.rows, self.ring)
 
     def end_older(self) -> None:
         """The older generation is gone, and its journals with it."""

@@ -51,11 +51,13 @@ def track(plane: Plane, passage: Passage) -> Verdict | None:
         plane.table.state_changed(entry)
         plane.replication.tell(entry)
     elif original or _ESTABLISHED <= state < _CLOSED:  # a target alone keeps no door open, before or after
-        entry.seen_at = passage.now
         if packet.flags & SYN:
+            entry.seen_at = passage.now
             plane.replication.tell(entry)
-        elif not entry.carries:
-            plane.replication.carries(entry)
+        elif entry.carries:
+            entry.seen_at = passage.now
+        else:
+            plane.replication.refresh(entry, passage.now)
     return None
 
 
@@ -101,9 +103,10 @@ def _window_of_receiver(entry: FlowEntry, original: bool) -> int:
 def _track_datagram(plane: Plane, passage: Passage, entry: FlowEntry) -> None:
     """UDP: only the client keeps a flow alive (RFC 4787 REQ-6), so a target cannot hold the door open."""
     if passage.direction is _ORIGINAL:
-        if not entry.carries and entry.seen_at != passage.now:  # equal: it has just been made, and told
-            plane.replication.carries(entry)
-        entry.seen_at = passage.now
+        if entry.carries:
+            entry.seen_at = passage.now
+        else:
+            plane.replication.refresh(entry, passage.now)
     elif entry.state == State.SYN_SENT:
         entry.enter(State.SYN_RECEIVED)
         plane.table.state_changed(entry)

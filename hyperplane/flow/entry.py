@@ -95,7 +95,7 @@ class FlowEntry:
     bucket: Bucket | None
     """Where the entry waits for the table's next look at it."""
     carries: bool
-    """Whether packets have passed here of which the peers will be told with the flow's age."""
+    """Whether packets have passed here of which the peers will be told with the flow's age. If not, they know."""
     row: int
     """Row of this node's journal that tells of this flow, or NO_ROW."""
 

@@ -57,6 +57,7 @@ class Replication:
         self._walked_at = -1.0
         self._carrying: list[FlowEntry] = []
         self._to_tell: list[FlowEntry] = []
+        self._interval_s = REFRESH_INTERVAL_S
         self._interval_began_at = 0.0
         self._advanced_at = 0.0
         self.rows_max = writer.row_count
@@ -85,17 +86,23 @@ class Replication:
         """Whether this node can hold and tell of one more flow."""
         return len(self._table) < self.flows_max and self._writer.has_room()
 
-    def carries(self, entry: FlowEntry) -> None:
-        """`entry` carries packets: its age is to be told, once, when this interval is over."""
-        entry.carries = True
-        self._carrying.append(entry)
+    def refresh(self, entry: FlowEntry, now: float) -> None:
+        """`entry` carries a packet now, and the peers know all of its age so far.
+
+        After a silence they are told at once, so that a node that is killed takes no more than one interval
+        with it. Else they are told when the interval is over: so the last packet of a flow is told of though
+        none follows.
+        """
+        silence_s = now - entry.seen_at
+        entry.seen_at = now
+        if silence_s >= self._interval_s:
+            self.tell(entry)
+        elif silence_s > 0:
+            entry.carries = True
+            self._carrying.append(entry)
 
     def advance(self, now: float) -> None:
-        """Tell ages, as many as the rate allows; then start a new interval if the last one is over.
-
-        After the interval, not during it: so the last packet of a flow is told of though none follows. The
-        more flows carry packets, the longer an interval is.
-        """
+        """Tell ages, as many as the rate allows; then start a new interval if the last one is over."""
         allowed = int(min(now - self._advanced_at, REFRESH_INTERVAL_S) * REFRESHES_PER_S_MAX)
         self._advanced_at = now
         to_tell = self._to_tell
@@ -105,6 +112,7 @@ class Replication:
             if entry.state != GONE:
                 self.tell(entry)
                 allowed -= 1
+        self._interval_s = max(REFRESH_INTERVAL_S, len(self._table) / REFRESHES_PER_S_MAX)
         if not to_tell and now - self._interval_began_at >= REFRESH_INTERVAL_S:
             self._interval_began_at = now
             self._to_tell, self._carrying = self._carrying, to_tell
