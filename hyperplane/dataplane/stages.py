@@ -25,6 +25,7 @@ from hyperplane.dataplane.verdict import DROPS, MALFORMED, Accept, DropReason, R
 from hyperplane.errors import WireError
 from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.key import SUFFIX_BYTES, Direction
+from hyperplane.flow.tcp_state import State
 from hyperplane.nat.quote import translate_error
 from hyperplane.nat.rewrite import rewrite as rewrite_packet
 from hyperplane.wire.checksum import MODULUS, ones_sum, pseudo_sum
@@ -35,6 +36,7 @@ from hyperplane.wire.tcp_options import FAST_OPEN, MULTIPATH, blank_options, cla
 _ORIGINAL, _REPLY = Direction.ORIGINAL, Direction.REPLY
 _TUPLE_END = -SUFFIX_BYTES
 _SYN_OR_RST = SYN | RST
+_ESTABLISHED = int(State.ESTABLISHED)
 _PACKETS_ORIGINAL, _BYTES_ORIGINAL = int(Count.PACKETS_ORIGINAL), int(Count.BYTES_ORIGINAL)
 _PACKETS_REPLY, _BYTES_REPLY = int(Count.PACKETS_REPLY), int(Count.BYTES_REPLY)
 _TCP_HEADER_BYTES = 20
@@ -96,11 +98,17 @@ def _classify_error(passage: Passage) -> Verdict | None:
 def find(plane: Plane, passage: Passage) -> Verdict | None:
     """The flow of this key. Before a packet is called unknown, what the peers know is taken in.
 
-    The same before a SYN or RST is judged: another node may have seen the flow end, or begin again.
+    The same before a SYN or RST is judged, and once a FIN was seen: another node may have seen the flow end, or
+    begin again.
     """
     flows = plane.table.original if passage.direction is _ORIGINAL else plane.table.translated
     entry = flows.get(passage.key)
-    if entry is None or passage.now - entry.seen_at > entry.timeout_s or passage.packet.flags & _SYN_OR_RST:
+    if (
+        entry is None
+        or passage.now - entry.seen_at > entry.timeout_s
+        or entry.state > _ESTABLISHED
+        or passage.packet.flags & _SYN_OR_RST
+    ):
         entry = _find_with_peers(plane, passage, flows)
     passage.entry = entry
     if entry is None and not passage.packet.flags & SYN and not plane.replication.caught_up():

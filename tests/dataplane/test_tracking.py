@@ -50,6 +50,21 @@ def test_a_conversation_that_was_reopened_elsewhere_is_answered_here() -> None:
         assert state_at(node) is State.ESTABLISHED
 
 
+def test_the_last_ack_of_a_handshake_passes_a_node_that_knows_only_the_end_before() -> None:
+    """Every packet of the new conversation by whatever node it meets."""
+    here, there = two_nodes()
+    old = Conversation()
+    old.open(here, 1.0, back=there)
+    old.close(here, 2.0, back=there)
+    new = Conversation(client_isn=2_000_000, target_isn=9_000_000)
+    assert new.up(here, 3.0, SYN, options=linux_syn()).accepted
+    assert new.down(here, 3.0, SYN | ACK, options=linux_syn()).accepted
+    assert new.up(there, 3.0).accepted
+    for node in (here, there):
+        node.dataplane.settle(3.1)
+        assert state_at(node) is State.ESTABLISHED
+
+
 @pytest.mark.parametrize("known", [True, False], ids=["its delta taken in", "its delta unread"])
 def test_a_reopened_conversation_that_the_target_refuses(known: bool) -> None:
     """The reset's sequence number has nothing to do with the old conversation's."""
