@@ -206,9 +206,7 @@ class Dataplane:
         replication = plane.replication
         replication.advance(now)
         ended = plane.table.due(now, EXPIRED_PER_TICK_MAX)
-        if ended:
-            replication.take_in_news(now)
-        knows_all = replication.caught_up()
+        knows_all = not ended or replication.take_in_news(now)
         for entry in ended:
             if entry.state == GONE:
                 continue

@@ -98,39 +98,29 @@ def _classify_error(passage: Passage) -> Verdict | None:
 def find(plane: Plane, passage: Passage) -> Verdict | None:
     """The flow of this key. Before a packet is called unknown, what the peers know is taken in.
 
-    The same before a SYN or RST is judged, and once a FIN was seen: another node may have seen the flow end, or
-    begin again.
+    The same before a SYN or RST is judged: another node may have seen the flow end, or begin again.
     """
     flows = plane.table.original if passage.direction is _ORIGINAL else plane.table.translated
     entry = flows.get(passage.key)
-    if (
-        entry is None
-        or passage.now - entry.seen_at > entry.timeout_s
-        or entry.state > _ESTABLISHED
-        or passage.packet.flags & _SYN_OR_RST
-    ):
-        entry = _find_with_peers(plane, passage, flows)
+    if entry is None or passage.now - entry.seen_at > entry.timeout_s or passage.packet.flags & _SYN_OR_RST:
+        knows_all = plane.replication.take_in_news(passage.now)
+        entry = flows.get(passage.key)
+        if entry is None or passage.now - entry.seen_at > entry.timeout_s:
+            if not knows_all:
+                return DROPS[DropReason.CATCHING_UP]
+            _end(plane, entry, passage.now)
+            entry = None
     passage.entry = entry
-    if entry is None and not passage.packet.flags & SYN and not plane.replication.caught_up():
-        return DROPS[DropReason.CATCHING_UP]
     if entry is not None and not (entry.endpoint.available and entry.balancer.available):
         return DROPS[DropReason.NOT_AVAILABLE]
     return None
 
 
-def _find_with_peers(plane: Plane, passage: Passage, flows: dict[bytes, FlowEntry]) -> FlowEntry | None:
-    """The same after taking in all that the peers have told. A flow that has run out ends here."""
-    now = passage.now
-    plane.replication.take_in_news(now)
-    entry = flows.get(passage.key)
-    if entry is None and not plane.replication.caught_up():
-        plane.replication.walk_on(now)
-        entry = flows.get(passage.key)
-    if entry is not None and now - entry.seen_at > entry.timeout_s:
+def _end(plane: Plane, entry: FlowEntry | None, now: float) -> None:
+    """A flow that has run out ends with the packet that finds it."""
+    if entry is not None:
         plane.replication.forget(entry, now)
         plane.counters.add(Count.FLOWS_EXPIRED)
-        return None
-    return entry
 
 
 def inject(plane: Plane, passage: Passage) -> Verdict | None:

@@ -266,6 +266,11 @@ class JournalReader(_Layout):
         return self.header[_COUNT] != self._position
 
     @property
+    def walks(self) -> bool:
+        """Whether a walk over the state area is under way: rows that were told of long ago may still be unread."""
+        return self._walk_left > 0
+
+    @property
     def behind(self) -> bool:
         """Whether there is anything to read: news, or the rest of a walk over the state area."""
         return self.header[_COUNT] != self._position or self._walk_left > 0

@@ -172,11 +172,13 @@ class Replication:
         if entry.pool is None:
             self._own_port(entry, delta, take_over=True)
 
-    def take_in_news(self, now: float) -> None:
+    def take_in_news(self, now: float) -> bool:
         """Take in what has been told since the last time, before a packet is called unknown.
 
-        Walks over a state area rest meanwhile, and a steady talker cannot hold us: the rows are bounded.
+        A steady talker cannot hold us: the rows are bounded. False if that was not all that is known: what
+        is unknown now may be known to a peer.
         """
+        all_read = True
         for name, reader in self._peers.items():
             adopt = name in self._adopted
             left = NEWS_PER_PACKET_MAX
@@ -186,12 +188,18 @@ class Replication:
                     entry = self._apply(delta, now, adopt)
                     if adopt and entry is not None:
                         self._adopt(entry, delta)
+            all_read = all_read and left > 0 and not reader.walks
+        return all_read or self._walk_on(now)
 
-    def walk_on(self, now: float) -> None:
-        """A walk over a peer's state area may hold what is sought: go on with it, once for all packets of a moment."""
+    def _walk_on(self, now: float) -> bool:
+        """Walks over state areas may hold what is sought: go on with them, once for all packets of a moment.
+
+        True if they have come to their end.
+        """
         if now != self._walked_at:
             self._walked_at = now
             self.take_in(now)
+        return not any(reader.walks for reader in self._peers.values())
 
     def catch_up(self, now: float, between: Callable[[], None]) -> None:
         """Take in all that has been told so far, however much it is. `between` is called after every batch.
