@@ -50,7 +50,7 @@ TARGET_PORT, ECHO_PORT = 8080, 8053
 STAND_IN, STAND_IN_PORT, IMPATIENT_PORT = "10.9.3.30", 9000, 9060
 NEIGHBOUR_ADDRESS, BYSTANDER_ADDRESS = "10.0.1.60", "10.9.3.40"
 
-HANG_GUARD_S = 60.0
+HANG_GUARD_S = 30.0
 """Ends a test that would wait for ever. No test's result depends on it."""
 
 Document = dict[str, Any]
