@@ -30,6 +30,16 @@ def clean(prefix: str = PREFIX) -> Removed:
     if not prefix.startswith(PREFIX):
         raise ValueError(f"{prefix!r} does not start with {PREFIX!r}: others' things are not ours to remove")
     names = tuple(name for name in namespaces.list_names() if name.startswith(prefix))
+    remove_namespaces(names)
+    with NetlinkPool() as pool:
+        netlink = pool.here()
+        links = _delete_links(netlink, prefix)
+        netlink.close()
+    return Removed(names, links)
+
+
+def remove_namespaces(names: Iterable[str]) -> None:
+    """Remove exactly these namespaces, with our links in them. Raises KernelError, OSError."""
     with NetlinkPool() as pool:
         for name in names:
             # One that goes while we look was removed by somebody else, which is as good.
@@ -37,10 +47,6 @@ def clean(prefix: str = PREFIX) -> Removed:
                 if namespaces.exists(name):
                     _delete_links(pool.of(name), PREFIX)
                 namespaces.delete(name)
-        netlink = pool.here()
-        links = _delete_links(netlink, prefix)
-        netlink.close()
-    return Removed(names, links)
 
 
 def processes(names: Iterable[str]) -> dict[str, tuple[int, ...]]:
