@@ -98,11 +98,17 @@ def _classify_error(passage: Passage) -> Verdict | None:
 def find(plane: Plane, passage: Passage) -> Verdict | None:
     """The flow of this key. Before a packet is called unknown, what the peers know is taken in.
 
-    The same before a SYN or RST is judged: another node may have seen the flow end, or begin again.
+    The same before a SYN or RST is judged, and once a FIN was seen: another node may have seen the flow end, or
+    begin again.
     """
     flows = plane.table.original if passage.direction is _ORIGINAL else plane.table.translated
     entry = flows.get(passage.key)
-    if entry is None or passage.now - entry.seen_at > entry.timeout_s or passage.packet.flags & _SYN_OR_RST:
+    if (
+        entry is None
+        or passage.now - entry.seen_at > entry.timeout_s
+        or entry.state > _ESTABLISHED
+        or passage.packet.flags & _SYN_OR_RST
+    ):
         knows_all = plane.replication.take_in_news(passage.now)
         entry = flows.get(passage.key)
         if entry is None or passage.now - entry.seen_at > entry.timeout_s:
