@@ -173,6 +173,10 @@ RESTARTS_PER_MINUTE_MAX = 120
 DRAIN_TIMEOUT_S = 5.0
 """How long an old generation may take to answer what it still holds."""
 
+RUNTIME_BYTES_MAX = 4 << 30
+"""Size of the memory that `lab up` mounts for journals, pages and logs. Our choice: two generations of the default
+lab, eight nodes with a full table each, take 1 GiB. Memory is taken only as it is written."""
+
 # --- relations ----------------------------------------------------------------------------
 
 assert SNAT_PORT_MIN + SNAT_PORTS_PER_TARGET <= 65_536, "a port has 16 bits"

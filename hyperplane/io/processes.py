@@ -151,6 +151,15 @@ def running(files: ProcessFiles, name: str) -> int:
     return identity.pid if identity is not None and identity.is_alive() else 0
 
 
+def arguments(pid: int) -> tuple[str, ...]:
+    """The command line of a process, program first; empty if there is none of that number."""
+    try:
+        data = (_PROC / str(pid) / "cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return ()
+    return tuple(os.fsdecode(part) for part in data.split(b"\0")[:-1])
+
+
 def end(files: ProcessFiles, name: str, timeout_s: float = 10.0) -> bool:
     """End the process started under `name` and forget it. True if it was alive."""
     identity = read_identity(files.record(name))

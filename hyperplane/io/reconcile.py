@@ -5,8 +5,10 @@ that has no link yet. Both are whole and idempotent; run twice, the second run c
 """
 
 import fcntl
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from hyperplane.control.compiler import compile_snapshot
 from hyperplane.control.numbering import Numbering
@@ -15,11 +17,14 @@ from hyperplane.control.store import Store
 from hyperplane.errors import ConfigurationError
 from hyperplane.io.ground import ground
 from hyperplane.io.lab_file import load_lab
+from hyperplane.io.lab_record import note_namespaces
 from hyperplane.io.runtime import snapshot_file, write_atomically
 from hyperplane.io.snapshot_file import read_snapshot, write_snapshot
 from hyperplane.snapshot import Snapshot
 from netns.build import Change, build
 from netns.topology import Topology
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +48,13 @@ def reconcile(lab: Path, runtime: Path, now: float) -> Reconciled:
 
 def _reconcile(lab: Path, runtime: Path, now: float) -> Reconciled:
     path = snapshot_file(runtime)
-    previous = _previous(path)
     store = load_lab(lab)
-    if previous is not None:
-        store = store.continued_from(_numbering(runtime, previous), previous.version, now)
+    previous, numbering = _previous(runtime)
+    if numbering is not None:
+        store = store.continued_from(numbering, previous.version if previous else 0, now)
     snapshot = compile_snapshot(store)
     topology = ground(store, snapshot)
+    note_namespaces(runtime, (space.name for space in topology.namespaces))
     changes = build(topology)
     changed = previous is None or replace(snapshot, version=previous.version) != previous
     if changed:
@@ -60,21 +66,35 @@ def _reconcile(lab: Path, runtime: Path, now: float) -> Reconciled:
     return Reconciled(store, snapshot, topology, changes, changed)
 
 
-def _previous(path: Path) -> Snapshot | None:
-    """The snapshot in force; None when there is none, or none that can be read any more."""
+def _previous(runtime: Path) -> tuple[Snapshot | None, Numbering | None]:
+    """The snapshot in force, and the numbers of ENIs that exist or may still have flows. (None, None) at the first run.
+
+    Links, marks and flows know an ENI by its number, so numbers are never dealt anew while there may be any. Either
+    file alone tells them. Raises ConfigurationError when both should be there and neither can be read.
+    """
+    snapshot, snapshot_fault = _read(lambda: read_snapshot(snapshot_file(runtime)))
+    numbering, fault = _read(lambda: decode_numbering(_numbering_file(runtime).read_bytes()))
+    if snapshot is not None:
+        return snapshot, (numbering or Numbering()).agreeing_with(snapshot)
+    if numbering is None and (fault or snapshot_fault):
+        raise ConfigurationError(
+            str(runtime),
+            f"nobody knows any more which number each interface has ({snapshot_fault or 'there is no snapshot'}; "
+            f"{_numbering_file(runtime)}: {fault or 'is missing'}); take the lab away and build it again: "
+            "hyperplane lab down, then up",
+        )
+    return None, numbering
+
+
+def _read(decode: Callable[[], T]) -> tuple[T | None, str | None]:
+    """What a file holds, or what is wrong with it; neither where there is none."""
     try:
-        return read_snapshot(path)
-    except (FileNotFoundError, ConfigurationError):
-        return None
+        return decode(), None
+    except FileNotFoundError:
+        return None, None
+    except ConfigurationError as error:
+        return None, str(error)
 
 
 def _numbering_file(runtime: Path) -> Path:
     return runtime / "numbering"
-
-
-def _numbering(runtime: Path, previous: Snapshot) -> Numbering:
-    """The numbers of ENIs that exist, and of those that are gone but may still have flows."""
-    try:
-        return decode_numbering(_numbering_file(runtime).read_bytes()).agreeing_with(previous)
-    except (FileNotFoundError, ConfigurationError):
-        return Numbering().agreeing_with(previous)

@@ -10,8 +10,8 @@ from pathlib import Path
 from hyperplane.control.compiler import compile_snapshot
 from hyperplane.control.resources import Instance, LoadBalancer, Subnet, TargetGroup, Vpc, VpcEndpoint
 from hyperplane.control.store import Store
-from hyperplane.io.lab import lab_record
 from hyperplane.io.lab_file import DEFAULT_LAB, load_lab
+from hyperplane.io.lab_record import lab_record
 from hyperplane.io.runtime import snapshot_file
 from hyperplane.io.snapshot_file import read_snapshot
 from hyperplane.snapshot import Eni, Snapshot, Zone

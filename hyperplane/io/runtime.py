@@ -10,8 +10,10 @@
             gen-<n>/process-<node>  which process the node is now; as below, pid and start, written by root
             gen-<n>/supervisor      which process the fabric is that started it
         log/                        one file per process
+        lab, namespaces             what is up, see io/lab_record.py
+        processes/                  see io/processes.py
 
-Journals must be memory, not disk: `check_memory` says so when they would not be.
+Journals must be memory, not disk: `mount_memory` sees to it.
 """
 
 import ctypes
@@ -19,6 +21,8 @@ import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from hyperplane.limits import RUNTIME_BYTES_MAX
 
 DEFAULT_RUNTIME = Path("/run/hyperplane")
 
@@ -101,6 +105,7 @@ def map_file(path: Path, size_bytes: int = 0, writable: bool = False) -> mmap.mm
         os.close(descriptor)
 
 
+_MOUNT_SOURCE = "hyperplane"
 _TMPFS_MAGIC = 0x01021994
 _RAMFS_MAGIC = 0x858458F6
 
@@ -119,24 +124,47 @@ def is_memory(path: Path) -> bool:
     return found.f_type in (_TMPFS_MAGIC, _RAMFS_MAGIC)
 
 
+def is_own_memory(path: Path) -> bool:
+    """Whether this very path is a memory file system that `mount_memory` mounted (proc(5), mountinfo)."""
+    wanted = str(path.resolve())
+    found = ("", "")
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        if _unescaped(before.split(" ")[4]) == wanted:
+            kind, source = after.split(" ")[:2]
+            found = (kind, source)  # the last one lies on top
+    return found == ("tmpfs", _MOUNT_SOURCE)
+
+
+def _unescaped(mount_point: str) -> str:
+    for code, letter in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        mount_point = mount_point.replace(code, letter)
+    return mount_point
+
+
 def mount_memory(path: Path) -> bool:
-    """Make `path` a memory file system unless it is one already. True if it had to be mounted."""
+    """Mount a memory file system of our own on `path`, unless it is one already. True if it had to be mounted.
+
+    Also where the file system is memory already: the machine's own `/run` is small and shared, and when
+    it is full, journals on it cost their nodes' lives.
+    """
     path.mkdir(parents=True, exist_ok=True)
-    if is_memory(path):
+    if is_own_memory(path):
         return False
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"hyperplane", str(path).encode(), b"tmpfs", 0, b"mode=0755") != 0:
+    options = f"mode=0755,size={RUNTIME_BYTES_MAX}".encode()
+    if libc.mount(_MOUNT_SOURCE.encode(), os.fsencode(path), b"tmpfs", 0, options) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), f"mounting a memory file system on {path}")
     return True
 
 
 def unmount_memory(path: Path) -> bool:
-    """Undo `mount_memory` if this very path is a mount point. True if something was unmounted."""
-    if not os.path.ismount(path):
+    """Undo `mount_memory`. True if something was unmounted."""
+    if not is_own_memory(path):
         return False
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.umount2(str(path).encode(), 2) != 0:  # MNT_DETACH
+    if libc.umount2(os.fsencode(path), 2) != 0:  # MNT_DETACH
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), f"unmounting {path}")
     return True

@@ -16,8 +16,8 @@ from hyperplane.control.compiler import compile_snapshot
 from hyperplane.errors import ConfigurationError
 from hyperplane.flow.journal import journal_bytes
 from hyperplane.io.ground import ground
-from hyperplane.io.lab import lab_record
 from hyperplane.io.lab_file import load_lab
+from hyperplane.io.lab_record import lab_record
 from hyperplane.io.privilege import NODE_USER, node_user_ids
 from hyperplane.io.runtime import is_memory, mount_memory, unmount_memory
 from hyperplane.limits import FLOWS_PER_NODE_MAX, JOURNAL_RING_ENTRIES, PORT_POOLS_MAX
