@@ -73,13 +73,14 @@ class Pair:
         port: int = STAND_IN_PORT,
         client: socket.socket | None = None,
         listener: socket.socket | None = None,
+        endpoint: str | None = None,
     ) -> None:
         own = listener or tcp_socket(TARGET_1)
         if listener is None:
             own.bind((STAND_IN, STAND_IN_PORT))
             own.listen(16)
         self.client = client or tcp_socket(consumer)
-        self.client.connect(door_of(consumer, port))
+        self.client.connect((endpoint or ENDPOINT_OF[consumer], port))
         self.target, (self.balancer, self.snat_port) = own.accept()
         self.target.settimeout(HANG_GUARD_S)
         if listener is None:
