@@ -7,6 +7,7 @@ not finished yet: that is how it really travels between namespaces.
 """
 
 import ctypes
+import errno
 import socket
 import struct
 import subprocess
@@ -74,6 +75,10 @@ class Tap:
                 data, ancillary, _, address = self._socket.recvmsg(_PACKET_BYTES_MAX, 64)
             except BlockingIOError:
                 return
+            except OSError as error:
+                if error.errno != errno.ENETDOWN:
+                    raise
+                return  # told once when the link is or goes down; the tap hears again when it is up
             yield TappedPacket(_time_of(ancillary), address[2] == _PACKET_OUTGOING, data)
 
     def drain(self) -> list[TappedPacket]:

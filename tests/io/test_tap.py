@@ -4,6 +4,7 @@ import secrets
 import select
 import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 
@@ -89,6 +90,22 @@ def test_what_does_not_fit_is_counted(wire: tuple[str, str], monkeypatch: pytest
     assert tap.received >= 50
     assert tap.dropped > 0
     assert len(tap.drain()) == tap.received - tap.dropped
+    tap.close()
+
+
+@pytest.mark.netns
+def test_a_link_that_is_down_is_silent_until_it_is_up(wire: tuple[str, str]) -> None:
+    def set_link(state: str) -> None:
+        subprocess.run(["ip", "-n", wire[1], "link", "set", "hp-eth0", state], check=True)
+
+    set_link("down")
+    tap = Tap(wire[1], "hp-eth0")
+    assert tap.drain() == []
+    set_link("up")
+    exchange(*wire, b"payload")
+    assert len(heard(tap, 1)) == 1
+    set_link("down")
+    assert [packet for packet in tap.drain() if b"payload" in packet.data] == []
     tap.close()
 
 
