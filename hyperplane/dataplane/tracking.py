@@ -50,11 +50,12 @@ def track(plane: Plane, passage: Passage) -> Verdict | None:
         entry.enter(after)
         plane.table.state_changed(entry)
         plane.replication.tell(entry)
-    elif original or _ESTABLISHED <= state < _CLOSED:  # a target alone keeps no door open, before or after
-        if packet.flags & SYN:
+    elif packet.flags & SYN:  # it may say a window scale that nobody knew
+        if original or _ESTABLISHED <= state < _CLOSED:
             entry.seen_at = passage.now
-            plane.replication.tell(entry)
-        elif entry.carries:
+        plane.replication.tell(entry)
+    elif original or _ESTABLISHED <= state < _CLOSED:  # a target alone keeps no door open, before or after
+        if entry.carries:
             entry.seen_at = passage.now
         else:
             plane.replication.refresh(entry, passage.now)

@@ -81,6 +81,19 @@ def test_a_reopened_conversation_that_the_target_refuses(known: bool) -> None:
     assert again.down(there, 3.0, RST | ACK, sequence=3_000_000_000).accepted
 
 
+def test_a_window_scale_is_told_whatever_the_flow_is_in() -> None:
+    """A reset and the SYN-ACK that it overtook, by two nodes: both must judge later resets alike."""
+    here, there = two_nodes()
+    talk = Conversation()
+    assert talk.up(here, 1.0, SYN, options=linux_syn()).accepted
+    assert talk.up(here, 1.0, RST).accepted
+    assert talk.down(there, 1.0, SYN | ACK, options=linux_syn()).accepted
+    for node in (here, there):
+        node.dataplane.settle(1.1)
+    scales = {entry.scales for node in (here, there) for entry in node.dataplane.plane.table}
+    assert len(scales) == 1
+
+
 # --- resets -------------------------------------------------------------------------------------------
 
 
