@@ -38,11 +38,11 @@ def lab(request: pytest.FixtureRequest) -> Iterator[FaultLab]:
 
 
 @pytest.fixture(autouse=True)
-def no_leaks(lab: FaultLab) -> Iterator[None]:
+def sniffer(lab: FaultLab) -> Iterator[Sniffer]:
     """In every test: no packet may come anywhere untranslated."""
     lab.wait_until_well()
     with Sniffer() as sniffer:
-        yield
+        yield sniffer
         assert sniffer.leaks() == []
 
 
@@ -55,6 +55,8 @@ class StandingLoad:
 
     def finish(self) -> list[LoadReport]:
         """End it in order."""
+        for run in self._runs:
+            run.begin_to_end()
         self.reports = [run.finish() for run in self._runs]
         return self.reports
 
@@ -84,6 +86,7 @@ def standing_load(shape: tuple[dict[str, int], ...], patience_s: float | None = 
     runs = [
         LoadRun(consumer, 1000 * number, patience_s, **counts)
         for number, (consumer, counts) in enumerate(zip(CONSUMERS, shape, strict=True))
+        if counts
     ]
     load = StandingLoad(runs)
     try:

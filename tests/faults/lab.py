@@ -25,7 +25,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hyperplane.errors import ConfigurationError
+from hyperplane.flow.ports import PoolKey
 from hyperplane.io import processes
+from hyperplane.io.claims import pool_file_name
 from hyperplane.io.ground import fabric_namespace
 from hyperplane.io.health import health
 from hyperplane.io.processes import ProcessFiles
@@ -44,6 +47,7 @@ SEED = 308
 TARGETS = {"flt-t1": "10.9.3.20", "flt-t2": "10.9.3.21"}
 CONSUMERS = {"flt-a": "10.1.1.10", "flt-b": "10.1.1.10", "flt-c": "10.3.1.10"}
 """Consumer and the address of its endpoint."""
+SERVICES = {"flt-a": "flt-left", "flt-b": "flt-right", "flt-c": "flt-left"}
 
 HANG_GUARD_S = 60.0
 """Ends a test that would wait for ever. No test's result depends on it."""
@@ -68,6 +72,8 @@ class Plan:
     steering: str = "hash"
     limits: str = "{}"
     timers: str = "{}"
+    endpoints: tuple[str, ...] = tuple(CONSUMERS)
+    """Consumers that have their endpoint."""
 
 
 def lab_text(plan: Plan) -> str:
@@ -107,9 +113,7 @@ endpoint_services:
   - {{name: flt-left, load_balancers: [flt-left], acceptance_required: false, allowed_principals: ["*"]}}
   - {{name: flt-right, load_balancers: [flt-right], acceptance_required: false, allowed_principals: ["*"]}}
 endpoints:
-{_endpoint("flt-a", "flt-left")}
-{_endpoint("flt-b", "flt-right")}
-{_endpoint("flt-c", "flt-left")}
+{chr(10).join(_endpoint(name) for name in plan.endpoints)}
 """
 
 
@@ -138,9 +142,9 @@ def _load_balancer(name: str, address: str) -> str:
       - {{protocol: UDP, port: 9999, target_group: flt-one}}"""
 
 
-def _endpoint(name: str, service: str) -> str:
+def _endpoint(name: str) -> str:
     return (
-        f"  - {{name: {name}, vpc: {name}, service: {service}, security_groups: [all],"
+        f"  - {{name: {name}, vpc: {name}, service: {SERVICES[name]}, security_groups: [all],"
         f" subnets: [{{subnet: az1, address: {CONSUMERS[name]}}}]}}"
     )
 
@@ -219,10 +223,27 @@ class FaultLab:
     def snapshot(self) -> Snapshot:
         return read_snapshot(snapshot_file(self.runtime))
 
-    def eni(self, address: str, owner_number: int = 0) -> Eni:
-        """The one ENI with this address, or the n-th of those that have it."""
-        found = [eni for eni in self.snapshot().zones[0].enis if socket.inet_ntoa(eni.address) == address]
-        return found[owner_number]
+    def eni(self, address: str) -> Eni:
+        """The ENI with this address; of flt-a's and flt-b's, which are equal, the first."""
+        return next(eni for eni in self.snapshot().zones[0].enis if socket.inet_ntoa(eni.address) == address)
+
+    def numbers(self) -> dict[str, int]:
+        """The number of every interface, by id."""
+        return {eni.eni_id: eni.number for eni in self.snapshot().zones[0].enis}
+
+    def has_udp_timer(self, seconds: int) -> bool:
+        """Whether the snapshot can be read and says so."""
+        try:
+            return self.snapshot().udp_idle_timeout_s == seconds
+        except ConfigurationError:
+            return False
+
+    def ports_taken(self, load_balancer: str, target: str, port: int) -> int:
+        """Source ports towards a UDP target that are in use or at rest."""
+        eni = self.eni(load_balancer)
+        key = PoolKey(eni.address, socket.inet_aton(target), port, socket.IPPROTO_UDP, eni.number)
+        path = self.zone_files.ports / pool_file_name(key)
+        return sum(tag > 0 for tag in path.read_bytes()) if path.exists() else 0
 
     def _pages(self) -> Iterator[StatusPage]:
         files = self.zone_files
@@ -257,8 +278,30 @@ class FaultLab:
             total.update(page.counters())
         return total
 
+    def queue_of(self, index: int) -> int:
+        """Number of the queue of node `index`."""
+        return next(page.get(Word.QUEUE) for page in self._pages() if page.get(Word.INDEX) == index)
+
+    def packets_of(self, index: int) -> int:
+        """Packets that node `index` has forwarded from consumers."""
+        return next(
+            page.counters().get("packets_original", 0) for page in self._pages() if page.get(Word.INDEX) == index
+        )
+
     def log(self, name: str = FABRIC) -> str:
         return self.process_files.log(name).read_text(errors="replace")
+
+    @staticmethod
+    def is_running(pid: int) -> bool:
+        """Whether a process lives and is no zombie."""
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+
+    def nodes_have_newer_than(self, version: int) -> bool:
+        """Whether every node has taken a snapshot after this one."""
+        return all(view.snapshot_version > version for view in self.nodes())
 
     def is_well(self) -> bool:
         return health(self.runtime).healthy
@@ -277,15 +320,17 @@ class FaultLab:
         os.kill(pid, number)
         return pid
 
-    def wait_for_another(self, gone: Mapping[int, int]) -> None:
+    def wait_for_nodes(self, gone: Mapping[int, int]) -> None:
         """Wait until each node (index to old pid) has a new process, and all serve."""
         until(
-            lambda: (
-                all(view.pid != gone.get(view.index) and view.state is NodeState.SERVING for view in self.nodes())
-                and self.is_well()
-            ),
+            lambda: all(view.pid != gone.get(view.index) and view.state is NodeState.SERVING for view in self.nodes()),
             f"other processes in the places of {gone}; now {self.nodes()}",
         )
+
+    def wait_for_another(self, gone: Mapping[int, int]) -> None:
+        """The same, and the lab is well."""
+        self.wait_for_nodes(gone)
+        self.wait_until_well()
 
     def new_generation(self, **environment: str) -> int:
         """Start another fabric beside the one that runs. Returns its pid once it has taken over."""
@@ -333,9 +378,15 @@ class LoadRun:
         assert select.select([self._process.stdout], [], [], HANG_GUARD_S)[0], f"{self.consumer}: no connection"
         assert self._process.stdout.readline() == "ready\n"
 
+    def begin_to_end(self) -> None:
+        """Tell it to end in order."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+
     def finish(self) -> "LoadReport":
-        """End it in order and take its report."""
-        output, _ = self._process.communicate("\n")
+        """Its report, when it has ended."""
+        output, _ = self._process.communicate(timeout=2 * HANG_GUARD_S)
         assert self._process.returncode == 0
         return LoadReport(**json.loads(output))
 

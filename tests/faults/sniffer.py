@@ -75,6 +75,10 @@ class Sniffer:
         for sniffing in self._sockets.values():
             sniffing.close()
 
+    def let_go(self, name: str) -> None:
+        """Watch a namespace no longer, so that it can end: an open socket would keep it alive."""
+        self._sockets.pop(name).close()
+
     def leaks(self) -> list[str]:
         """Every packet so far that came where its addresses do not belong."""
         found = []
