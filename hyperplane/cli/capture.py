@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from hyperplane.cli.options import Json, Runtime
-from hyperplane.cli.output import console, need_root, number, print_json, table, unknown, warn
+from hyperplane.cli.output import need_root, number, print_json, show, table, unknown, warn
 from hyperplane.io.capture import Bounds, Capture, Recorded, by_hop, file_of, stop_signals
 from hyperplane.io.hops import Hop, Place, Places
 from hyperplane.io.running_lab import running_lab
@@ -78,7 +78,7 @@ def capture(
         print_json(recorded)
     else:
         rows = [[item.name, number(item.packets), number(item.bytes), number(item.lost)] for item in recorded]
-        console().print(table(("FILE", "PACKETS", "BYTES", "LOST"), rows, right=("PACKETS", "BYTES", "LOST")))
+        show(table(("FILE", "PACKETS", "BYTES", "LOST"), rows, right=("PACKETS", "BYTES", "LOST")))
 
 
 def _places(runtime: Path, hops: list[Hop] | None, client: str | None) -> list[Place]:

@@ -8,7 +8,7 @@ import typer
 from rich.console import RenderableType
 
 from hyperplane.cli.options import Json, Runtime
-from hyperplane.cli.output import console, note, print_json, print_json_line, seconds, table, ticks, unknown, watch
+from hyperplane.cli.output import note, print_json, print_json_line, seconds, show, table, ticks, unknown, watch
 from hyperplane.io.flow_view import Flows, FlowView, endpoint_enis, endpoints_of, known_as, view_flows
 from hyperplane.io.node_view import find_snapshot, find_zones
 from hyperplane.io.runtime import DEFAULT_RUNTIME
@@ -71,7 +71,7 @@ def flows(
     else:
         rows_max = TABLE_ROWS_MAX if limit is None else limit or None
         found = view_flows(runtime, endpoint=endpoint, limit=rows_max)
-        console().print(draw_flows(found))
+        show(draw_flows(found))
         note(_summary(found))
 
 

@@ -10,11 +10,11 @@ from rich.console import Group, RenderableType
 from hyperplane.cli.drop_reasons import meaning
 from hyperplane.cli.options import Json, Runtime
 from hyperplane.cli.output import (
-    console,
     number,
     print_json,
     print_json_line,
     seconds,
+    show,
     table,
     ticks,
     watch,
@@ -68,7 +68,7 @@ def nodes(
     elif watching:
         watch(WatchedNodes(runtime, counters))
     else:
-        console().print(draw(_some(runtime), {}))
+        show(draw(_some(runtime), {}))
 
 
 def _some(runtime: Path) -> list[NodeView]:
@@ -147,7 +147,7 @@ def draw_counters(views: list[NodeView], rates: Rates) -> RenderableType:
     names = list(dict.fromkeys(name for view in views for name in view.counters))
     heads = [f"{view.zone}/{view.node}" + ("" if view.in_force else f" gen {view.generation}") for view in views]
     rows = [[name, *(str(view.count(name)) for view in views), meaning(name)] for name in sorted(names, key=_order)]
-    return table(["COUNTER", *heads, "MEANS"], rows, right=heads)
+    return table(["COUNTER", *heads, "MEANS"], rows, right=heads, folds=("MEANS",))
 
 
 def _order(name: str) -> tuple[bool, str]:

@@ -17,7 +17,9 @@ from enum import Enum
 import typer
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 WATCH_INTERVAL_S = 1.0
 _PIPE_WIDTH = 10_000
@@ -43,14 +45,38 @@ def warn(text: str) -> None:
     print(f"hyperplane: {text}", file=sys.stderr)
 
 
-def table(columns: Sequence[str], rows: Collection[Sequence[str]], right: Collection[str] = ()) -> Table:
-    """A plain table. `right` names the columns of numbers."""
+def show(drawn: RenderableType) -> None:
+    """Print to standard output. What may not be broken is left to the terminal, if it is too narrow."""
+    out = console()
+    needed = Measurement.get(out, out.options.update(width=_PIPE_WIDTH), drawn).minimum
+    (Console(highlight=False, width=needed) if out.is_terminal and needed > out.width else out).print(drawn)
+
+
+def table(
+    columns: Sequence[str],
+    rows: Collection[Sequence[str]],
+    right: Collection[str] = (),
+    folds: Collection[str] = (),
+) -> Table:
+    """A plain table. `right` names the columns of numbers, `folds` those of sentences: no other is ever broken."""
     drawn = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for place, column in enumerate(columns):
+        may_fold = column in folds
+        drawn.add_column(
+            column,
+            justify="right" if column in right else "left",
+            no_wrap=not may_fold,
+            min_width=None if may_fold else _width([column, *(row[place] for row in rows)]),
+            overflow="fold",
+        )
     for row in rows:
         drawn.add_row(*row)
     return drawn
+
+
+def _width(cells: Sequence[str]) -> int:
+    """Room that the longest cell needs, without what is only style."""
+    return max(Text.from_markup(cell).cell_len for cell in cells)
 
 
 def plain(value: object) -> object:

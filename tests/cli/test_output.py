@@ -1,6 +1,7 @@
 """How commands speak: numbers and spans in few letters, tables that survive a pipe, names that are nearly right."""
 
 import json
+import re
 import sys
 from dataclasses import dataclass
 from enum import Enum
@@ -10,7 +11,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyperplane.cli.output import console, need_root, note, number, print_json, seconds, table, unknown
+from hyperplane.cli.output import console, need_root, note, number, print_json, seconds, show, table, unknown
 
 
 @pytest.mark.parametrize(
@@ -63,6 +64,37 @@ def test_a_pipe_gets_a_row_in_one_line_and_no_colours(capsys: pytest.CaptureFixt
     long = "x" * 300
     console().print(table(("A", "B"), [["[red]one[/]", long]], right=("A",)))
     assert capsys.readouterr().out.splitlines()[1].split() == ["one", long]
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 20 columns, without colours."""
+    for name, value in {
+        "TTY_COMPATIBLE": "1",
+        "FORCE_COLOR": "1",
+        "NO_COLOR": "1",
+        "TERM": "xterm",
+        "COLUMNS": "20",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_narrow_terminal_breaks_no_address(capsys: pytest.CaptureFixture[str]) -> None:
+    show(table(("A", "B"), [["10.0.1.50:51000", "10.0.1.10:443"]]))
+    assert [line.split() for line in _plain_lines(capsys)][1] == ["10.0.1.50:51000", "10.0.1.10:443"]
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_narrow_terminal_folds_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    show(table(("A", "B"), [["10.0.1.50", "one two three"]], folds=("B",)))
+    lines = _plain_lines(capsys)
+    assert [line.split() for line in lines[1:]] == [["10.0.1.50", "one", "two"], ["three"]]
+    assert all(len(line) <= 20 for line in lines)
+
+
+def _plain_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
 
 
 def test_a_pipe_hears_no_notes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from hyperplane.cli.doctor import kernel, machine
 from hyperplane.cli.doctor.finding import Finding, Status
 from hyperplane.cli.options import Json, Runtime
-from hyperplane.cli.output import console, note, print_json, table
+from hyperplane.cli.output import note, print_json, show, table
 from hyperplane.io.runtime import DEFAULT_RUNTIME
 
 _STYLES = {Status.OK: "green", Status.MISSING: "bold red", Status.OPTIONAL: "yellow", Status.UNKNOWN: "yellow"}
@@ -31,7 +31,7 @@ def doctor(as_json: Json = False, runtime: Runtime = DEFAULT_RUNTIME) -> None:
     if as_json:
         print_json(findings)
     else:
-        console().print(draw_findings(findings))
+        show(draw_findings(findings))
         note(_summary(findings))
     if any(finding.status is Status.MISSING for finding in findings):
         raise typer.Exit(1)
@@ -51,7 +51,7 @@ def draw_findings(findings: list[Finding]) -> RenderableType:
         style = _STYLES[finding.status]
         rows.append([f"[{style}]{finding.status.value}[/]", finding.name, finding.found])
         rows += (["", "", f"{head}: {text}"] for head, text in _advice(finding))
-    return table(("STATUS", "WHAT", "FOUND"), rows)
+    return table(("STATUS", "WHAT", "FOUND"), rows, folds=("FOUND",))
 
 
 def _advice(finding: Finding) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from hyperplane.cli.options import Json, Runtime
-from hyperplane.cli.output import console, need_root, note, print_json
+from hyperplane.cli.output import need_root, note, print_json, show
 from hyperplane.io.runtime import DEFAULT_RUNTIME
 from hyperplane.snapshot import Protocol
 from netns.names import PREFIX
@@ -65,7 +65,7 @@ def trace(
     if as_json:
         print_json(done)
     else:
-        console().print(draw_trace(done))
+        show(draw_trace(done))
     if done.last_seen is not None:
         note("more: hyperplane nodes --counters, hyperplane capture")
         raise typer.Exit(1)

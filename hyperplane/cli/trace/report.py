@@ -21,13 +21,15 @@ from hyperplane.io.flow_view import FlowView
 from hyperplane.io.hops import Hop
 
 _SEEN_AS = {
-    Hop.CLIENT: "the application sends",
-    Hop.ENDPOINT: "the endpoint ENI: the security groups decide",
-    Hop.NLB: "rewritten: DNAT to a target, SNAT to the NLB",
-    Hop.ROUTER: "the provider's router, on its way to the target",
+    Hop.CLIENT: "as it was sent",
+    Hop.ENDPOINT: "at the endpoint ENI",
+    Hop.NLB: "after DNAT and SNAT",
+    Hop.ROUTER: "routed to the target",
     Hop.TARGET: "what the target sees",
 }
 _COLUMNS = ("", "HOP", "WHERE", "FROM", "TO", "TTL", "PACKETS", "FIRST AT")
+_SEEN = "SEEN AS"
+_FACT, _SAYS = "FACT", "SAYS"
 _RIGHT = ("TTL", "PACKETS", "FIRST AT")
 _SHOWN_OF_ANSWER = 200
 
@@ -132,7 +134,7 @@ def draw_trace(trace: Trace) -> RenderableType:
     ]
     if any(hop.reply for hop in trace.hops):
         parts += ["[bold]AND BACK[/]", _hops(trace.hops[::-1], original=False), ""]
-    parts += ["[bold]WHO AND WHY[/]", _indented(table(("", ""), list(_facts(trace))))]
+    parts += ["[bold]WHO AND WHY[/]", _indented(table((_FACT, _SAYS), list(_facts(trace)), folds=(_SAYS,)))]
     notable = [item for item in trace.moved if trace.last_seen or item.means]
     if notable:
         parts += ["", "[bold]COUNTERS THAT MOVED[/]", _indented(_counters(notable))]
@@ -140,7 +142,7 @@ def draw_trace(trace: Trace) -> RenderableType:
 
 
 def _indented(inner: Table) -> RenderableType:
-    inner.show_header = any(column.header for column in inner.columns)
+    inner.show_header = inner.columns[0].header != _FACT
     return Padding(inner, (0, 0, 0, 2), expand=False)
 
 
@@ -174,7 +176,7 @@ def _hops(hops: list[HopView], original: bool) -> RenderableType:
         number = str(list(Hop).index(hop.place.hop) + 1)
         head = [number, hop.place.hop.value, hop.place.name]
         rows.append([*head, *_cells(seen), *([_SEEN_AS[hop.place.hop]] if original else [])])
-    return _indented(table((*_COLUMNS, "") if original else _COLUMNS, rows, right=_RIGHT))
+    return _indented(table((*_COLUMNS, _SEEN) if original else _COLUMNS, rows, right=_RIGHT))
 
 
 def _cells(seen: Direction | None) -> list[str]:
@@ -232,7 +234,7 @@ def _counters(moved: list[Moved]) -> Table:
         [f"node {item.node}", f"[red]{item.counter}[/]" if _is_loss(item) else item.counter, f"+{item.by}", item.means]
         for item in moved
     ]
-    return table(("NODE", "COUNTER", "BY", "MEANS"), rows, right=("BY",))
+    return table(("NODE", "COUNTER", "BY", "MEANS"), rows, right=("BY",), folds=("MEANS",))
 
 
 def _is_loss(item: Moved) -> bool:
