@@ -325,11 +325,11 @@ class MemoryZone:
     def heir(self, snapshot: Snapshot, node_count: int) -> "MemoryZone":
         return MemoryZone(snapshot, node_count, self.ports, self.rows, self.ring)
 
-    def end_older(self) -> None:
+    def end_older(self, now: float) -> None:
         """The older generation is gone, and its journals with it."""
         self.older = []
         for index, node in self.nodes.items():
-            node.dataplane.settle(0.0)
+            node.dataplane.settle(now)
             self.connect(index, node.dataplane)
 
     def load(self, snapshot: Snapshot, now: float) -> None:

@@ -47,7 +47,10 @@ def track(plane: Plane, passage: Passage) -> Verdict | None:
     after = NEXT_STATE[state << 3 | event]
     if after != state:
         entry.seen_at = passage.now
-        entry.enter(after)
+        if after > state:
+            entry.enter(after)
+        else:
+            entry.revive(after)
         plane.table.state_changed(entry)
         plane.replication.tell(entry)
     elif packet.flags & SYN:  # it may say a window scale that nobody knew

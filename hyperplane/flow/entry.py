@@ -3,8 +3,8 @@
 The translation (both keys, the two sums) is fixed for the flow's life
 (INV-4: whoever forwards agrees). What moves is small: the tracker's state, the moment a packet was
 last seen, the two window scales. Those join without order: states are OR-ed, the newest moment
-wins (`join`). Only a reopened conversation starts over: it has a higher epoch, and a higher epoch
-wins whole.
+wins (`join`). Only a conversation that begins again, or goes on after a reset, starts over: it has
+a higher epoch, and a higher epoch wins whole.
 
 A node may hold a million of these, so an entry has slots, shares what it can and stays below
 600 bytes with both its places in the table.
@@ -149,12 +149,16 @@ class FlowEntry:
             assert timer is Timer.CLOSING
             self.timeout_s = timers.closing_s
 
+    def revive(self, state: int) -> None:
+        """Go back to `state`: what was known beyond it does not count any more, here or at any other node."""
+        self.epoch = (self.epoch + 1) % EPOCHS
+        self.enter(state)
+
     def reopen(self) -> None:
         """A new conversation on the same tuple and the same translation."""
-        self.epoch = (self.epoch + 1) % EPOCHS
+        self.revive(State.SYN_SENT)
         self.sequence_original = self.sequence_reply = -1
         self.scales = 0
-        self.enter(State.SYN_SENT)
 
     def join(self, epoch: int, state: int, seen_at: float, scales: int) -> bool:
         """Take in what another node knows. Commutative and idempotent. True if the state changed."""

@@ -14,8 +14,9 @@ ACK the flow goes on. Only resets far outside anything the receiver could accept
 see `plausible`.
 
 A SYN in CLOSED or RESET opens the conversation again on the same translation: to both ends that
-is what would have happened without a translator between them (RFC 9293 section 3.6.1). That is
-the one step that is not an addition, so it starts a new epoch, see `flow/entry.py`.
+is what would have happened without a translator between them (RFC 9293 section 3.6.1). And a
+client that goes on after a reset shows that the receiver did not believe it. These are the only
+steps that are not additions, so they start a new epoch, see `flow/entry.py`.
 
 UDP uses the first two states only.
 """
@@ -113,7 +114,8 @@ TRANSITIONS: dict[tuple[State, Input], State] = {
     (_S.CLOSED, _I.REPLY_ACK): _S.CLOSED,
     (_S.CLOSED, _I.REPLY_FIN): _S.CLOSED,
     (_S.RESET, _I.ORIGINAL_SYN): _S.SYN_SENT,
-    (_S.RESET, _I.ORIGINAL_ACK): _S.RESET,
+    # RFC 6146 section 3.5.2.2: what goes on after a reset shows that it was none. Only the client can show it.
+    (_S.RESET, _I.ORIGINAL_ACK): _S.ESTABLISHED,
     (_S.RESET, _I.ORIGINAL_FIN): _S.RESET,
     (_S.RESET, _I.REPLY_SYN_ACK): _S.RESET,
     (_S.RESET, _I.REPLY_ACK): _S.RESET,

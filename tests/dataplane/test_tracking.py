@@ -180,15 +180,32 @@ def test_a_target_cannot_keep_a_flow_half_open() -> None:
     assert talk.down(node, 2 + HALF_OPEN_S + 1, SYN | ACK, sequence=7).reason is DropReason.NO_FLOW
 
 
-def test_a_client_keeps_its_flow_alive_after_a_reset_that_was_not_one() -> None:
+def test_nat_23_a_client_keeps_its_flow_after_a_reset_that_was_none() -> None:
     """Whoever gets a reset may challenge it. Then the conversation goes on, and so does the flow."""
-    node, _ = two_nodes()
+    node, there = two_nodes()
     talk = Conversation()
     talk.open(node, 1.0)
     talk.exchange(node, 1.0)
     assert talk.down(node, 2.0, RST, sequence=talk.target_next + 100).accepted
-    for now in range(10, 1000, 100):
+    assert state_at(node) is State.RESET
+    talk.exchange(node, 3.0)
+    assert state_at(node) is State.ESTABLISHED
+    there.dataplane.settle(3.0)
+    assert state_at(there) is State.ESTABLISHED
+    for now in (300.0, 600.0):
+        for it in (node, there):
+            it.pass_time(now)
         talk.exchange(node, now)
+
+
+def test_a_target_cannot_bring_a_flow_back_that_was_reset() -> None:
+    node, _ = two_nodes()
+    talk = Conversation()
+    talk.open(node, 1.0)
+    assert talk.up(node, 2.0, RST).accepted
+    for _ in range(3):
+        assert talk.down(node, 3.0, PSH | ACK, b"hello?").accepted
+    assert state_at(node) is State.RESET
 
 
 def test_a_syn_with_broken_options_opens_nothing_again() -> None:

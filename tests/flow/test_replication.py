@@ -343,7 +343,7 @@ def test_f_32_flows_outlive_another_number_of_nodes(node_count: int) -> None:
     last = node_count - 1
     dealt = replace(zone.snapshot, zones=snapshot_of(door(shard=(last,)), way_out(shard=(last,)), version=2).zones)
     young = zone.next_generation(dealt, node_count, 2.0)
-    young.end_older()
+    young.end_older(2.5)
     for index in range(node_count):
         young.restart(index, 3.0)
     for now in range(4, 304):
