@@ -74,6 +74,7 @@ def lab_lock(runtime: Path) -> Iterator[None]:
                 yield
             finally:
                 path.unlink()
+                fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing is not enough: a forked process may hold it as well
             return
         finally:
             os.close(descriptor)
