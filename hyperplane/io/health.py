@@ -7,7 +7,7 @@ from pathlib import Path
 from hyperplane.errors import ConfigurationError
 from hyperplane.io.runtime import snapshot_file, zone_files
 from hyperplane.io.snapshot_file import read_snapshot
-from hyperplane.io.status import NodeState, StatusPage, Word
+from hyperplane.io.status import NodeState, StatusPage, Word, state_name
 from hyperplane.limits import HEARTBEAT_AGE_MAX_S
 
 
@@ -73,13 +73,13 @@ def _zone(runtime: Path, name: str, zone_id: str, node_count: int, now: float) -
 
 def _node(page: StatusPage, now: float) -> NodeHealth:
     age = now - page.get(Word.HEARTBEAT_MS) / 1000
-    state = NodeState(page.get(Word.STATE))
+    state = page.get(Word.STATE)
     return NodeHealth(
         page.get(Word.INDEX),
         page.get(Word.PID),
-        state.name.lower(),
+        state_name(state),
         round(age, 3),
         page.get(Word.FLOWS),
         page.get(Word.SNAPSHOT_VERSION),
-        state is NodeState.SERVING and age < HEARTBEAT_AGE_MAX_S,
+        state == NodeState.SERVING and age < HEARTBEAT_AGE_MAX_S,
     )

@@ -18,9 +18,10 @@ from pathlib import Path
 from hyperplane.errors import ConfigurationError
 from hyperplane.io.ground import fabric_namespace
 from hyperplane.io.kernel_queues import KernelQueue, queues_of_namespace, queues_of_process
+from hyperplane.io.processes import read_identity
 from hyperplane.io.runtime import ZoneFiles, snapshot_file, zone_files
 from hyperplane.io.snapshot_file import read_snapshot
-from hyperplane.io.status import PAGE_BYTES, NodeState, ShellCount, StatusPage, Word
+from hyperplane.io.status import PAGE_BYTES, NodeState, ShellCount, StatusPage, Word, state_name
 from hyperplane.limits import HEARTBEAT_AGE_MAX_S
 from hyperplane.snapshot import Snapshot
 
@@ -96,7 +97,6 @@ def view_nodes(runtime: Path, now: float | None = None, proc: Path = Path("/proc
 
 
 def _nodes_of_zone(files: ZoneFiles, name: str, now: float, proc: Path) -> Iterator[NodeView]:
-    in_force = files.generation()
     for generation in files.generations():
         pages = files.generation_directory(generation).glob("status-*")
         for path in sorted(pages, key=lambda path: int(path.name.removeprefix("status-"))):
@@ -107,24 +107,25 @@ def _nodes_of_zone(files: ZoneFiles, name: str, now: float, proc: Path) -> Itera
             except FileNotFoundError:
                 continue  # its generation has just ended
             number = int(path.name.removeprefix("status-"))
-            yield _node(page, name, files.directory.name, generation, generation == in_force, number, now, proc)
+            yield _node(page, files, name, generation, number, now, proc)
             page.close()
 
 
 def _node(
-    page: StatusPage, zone: str, zone_id: str, generation: int, in_force: bool, number: int, now: float, proc: Path
+    page: StatusPage, files: ZoneFiles, zone: str, generation: int, number: int, now: float, proc: Path
 ) -> NodeView:
-    pid = page.get(Word.PID)
+    identity = read_identity(files.process(generation, number))
+    pid = identity.pid if identity is not None else page.get(Word.PID)
     age = max(0.0, now - page.get(Word.HEARTBEAT_MS) / 1000)
     counters = page.counters()
     return NodeView(
         zone=zone,
-        zone_id=zone_id,
+        zone_id=files.directory.name,
         generation=generation,
-        in_force=in_force,
+        in_force=generation == files.generation(),
         node=number,
         pid=pid,
-        state=_state(page.get(Word.STATE), pid, age, proc),
+        state=_state(page.get(Word.STATE), identity is not None and identity.is_alive(proc), age),
         heartbeat_age_s=round(age, 3),
         up_s=round(max(0.0, now - page.get(Word.STARTED_MS) / 1000), 3),
         starts=counters.get(ShellCount.STARTS.name.lower(), 0),
@@ -137,21 +138,12 @@ def _node(
     )
 
 
-def _state(said: int, pid: int, age_s: float, proc: Path) -> str:
-    if not is_ours(pid, proc):
+def _state(said: int, lives: bool, age_s: float) -> str:
+    if not lives:
         return DEAD
-    state = NodeState(said)
-    if state in (NodeState.SERVING, NodeState.DRAINING) and age_s > HEARTBEAT_AGE_MAX_S:
+    if said in (NodeState.SERVING, NodeState.DRAINING) and age_s > HEARTBEAT_AGE_MAX_S:
         return SILENT
-    return state.name.lower()
-
-
-def is_ours(pid: int, proc: Path = Path("/proc")) -> bool:
-    """Whether a process with this number lives and is one of ours: the kernel gives numbers again."""
-    try:
-        return pid > 0 and b"hyperplane" in (proc / str(pid) / "cmdline").read_bytes()
-    except OSError:
-        return False
+    return state_name(said)
 
 
 def _switches(pid: int, proc: Path) -> tuple[str, ...] | None:

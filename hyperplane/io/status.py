@@ -50,6 +50,14 @@ class NodeState(IntEnum):
     DRAINING = 3
 
 
+def state_name(value: int) -> str:
+    """What a page's state is called; "unknown" for a number that no node of this program writes."""
+    try:
+        return NodeState(value).name.lower()
+    except ValueError:
+        return "unknown"
+
+
 class ShellCount(IntEnum):
     """What the shell counts."""
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hyperplane.dataplane.counters import Count
+from hyperplane.io.processes import ProcessIdentity, write_identity
 from hyperplane.io.runtime import snapshot_file, zone_files
 from hyperplane.io.snapshot_file import write_snapshot
 from hyperplane.io.status import NodeState, ShellCount, StatusPage, Word
@@ -21,6 +22,10 @@ from tests.nodes import MemoryZone, snapshot_of
 NOW = 100.0
 ZONE_ID = "made-az1"
 """No lab has it, so nothing of this machine is taken for the made zone's."""
+
+
+STARTED = 4711
+"""When every process started, in ticks, unless something else is said."""
 
 
 class MadeRuntime:
@@ -54,6 +59,8 @@ class MadeRuntime:
         self.files.generation_directory(generation).mkdir(parents=True, exist_ok=True)
         page = StatusPage(self.files.status(generation, node), writable=True)
         page.put(Word.PID, pid)
+        if pid:
+            write_identity(self.files.process(generation, node), ProcessIdentity(pid, STARTED))
         page.put(Word.STATE, state)
         page.put(Word.HEARTBEAT_MS, int(beat_s * 1000))
         page.put(Word.STARTED_MS, 40_000)
@@ -63,10 +70,11 @@ class MadeRuntime:
             page.words[64 + Count[name.upper()]] = value
         page.close()
 
-    def process(self, pid: int, command: str, queues: str = "", environment: str = "") -> None:
+    def process(self, pid: int, command: str, queues: str = "", environment: str = "", started: int = STARTED) -> None:
         """A living process, with the kernel's list of queues as it would see it."""
         directory = self.proc / str(pid)
         (directory / "net/netfilter").mkdir(parents=True)
+        (directory / "stat").write_text(f"{pid} (a b) S {' '.join('0' * 18)} {started} 0\n")
         (directory / "cmdline").write_bytes(command.replace(" ", "\0").encode())
         (directory / "environ").write_bytes(environment.replace(" ", "\0").encode())
         (directory / "net/netfilter/nfnetlink_queue").write_text(queues)

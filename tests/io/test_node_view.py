@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from hyperplane.io.health import health
 from hyperplane.io.kernel_queues import KernelQueue
 from hyperplane.io.node_view import DEAD, SILENT, find_zones, view_nodes
-from hyperplane.io.status import NodeState
+from hyperplane.io.status import NodeState, StatusPage, Word
 from hyperplane.limits import HEARTBEAT_AGE_MAX_S
-from tests.cli.made import NOW, ZONE_ID, MadeRuntime
+from tests.cli.made import NOW, STARTED, ZONE_ID, MadeRuntime
 
 OURS = "python -m hyperplane fabric --zone us-east-2a"
 
@@ -44,7 +45,7 @@ def test_a_node_without_a_process_is_dead(made: MadeRuntime) -> None:
 
 
 def test_a_number_that_somebody_else_has_now_is_dead(made: MadeRuntime) -> None:
-    made.process(12, "nginx -g daemon")
+    made.process(12, OURS, started=STARTED + 1)
     made.page(0, pid=12)
     assert states(made) == [DEAD]
 
@@ -62,6 +63,18 @@ def test_a_heart_that_stands_still_is_silent(made: MadeRuntime, state: NodeState
     made.process(11, OURS)
     made.page(0, pid=11, state=state, beat_s=NOW - age_s)
     assert states(made) == [shown]
+
+
+def test_a_state_that_no_node_writes_is_shown_as_unknown(made: MadeRuntime) -> None:
+    made.process(11, OURS)
+    made.page(0, pid=11)
+    page = StatusPage(made.files.status(1, 0), writable=True)
+    page.put(Word.STATE, 2**63)
+    page.close()
+    made.snapshot()
+    assert states(made) == ["unknown"]
+    found = health(made.runtime)
+    assert [(node.state, node.healthy) for zone in found.zones for node in zone.nodes] == [("unknown", False)]
 
 
 def test_an_older_generation_is_shown_and_not_in_force(made: MadeRuntime) -> None:
