@@ -19,9 +19,13 @@ from hyperplane.io.health import health
 from hyperplane.io.processes import say_ready
 from hyperplane.io.reconcile import reconcile
 from hyperplane.limits import LAB_FILE_BEAT_S
-from netns.errors import KernelError
+from netns.namespace import NamespaceMissing
+from netns.validate import TopologyError
 
 _log = logging.getLogger("hyperplane.control")
+
+_REFUSED = "the lab file is not taken, the last good snapshot stays in force"
+_NOT_YET = "the lab file is not in force yet, to be tried again"
 
 HEALTH_PATH = "/_hyperplane/health"
 
@@ -34,33 +38,41 @@ class Control:
         self._runtime = runtime
         self._seen: tuple[int, int] | None = None
         self.problem: str | None = None
-        """What is wrong with the lab file as it stands; None if it is in force."""
+        """Why the lab file as it stands is not in force; None if it is."""
 
     def poll(self) -> None:
-        """Reconcile if the file has changed since the last look."""
+        """Reconcile if the file has changed since the last look, or if the machine would not do it then."""
         try:
             status = self._lab.stat()
         except OSError as error:
-            self._tell(f"{self._lab}: {error.strerror}")
+            self._seen = None
+            self._tell(_REFUSED, str(error))
             return
         seen = (status.st_mtime_ns, status.st_size)
         if seen == self._seen:
             return
-        self._seen = seen
         try:
             done = reconcile(self._lab, self._runtime, time.monotonic())
-        except (ConfigurationError, KernelError, OSError) as error:
-            self._tell(str(error))
+        except (ConfigurationError, TopologyError) as error:
+            self._seen = seen  # as long as the file says this, it is wrong
+            self._tell(_REFUSED, str(error))
             return
+        except NamespaceMissing as error:
+            self._tell(_NOT_YET, f"the namespace {error} has just gone")
+            return
+        except OSError as error:
+            self._tell(_NOT_YET, str(error))
+            return
+        self._seen = seen
         self.problem = None
         for change in done.changes:
             _log.info("%s", change)
         if done.snapshot_changed:
             _log.info("snapshot %d is in force", done.snapshot.version)
 
-    def _tell(self, problem: str) -> None:
+    def _tell(self, what: str, problem: str) -> None:
         if problem != self.problem:
-            _log.error("the lab file is not taken, the last good snapshot stays in force: %s", problem)
+            _log.error("%s: %s", what, problem)
         self.problem = problem
 
     def answer(self) -> tuple[int, dict[str, object]]:
