@@ -23,6 +23,7 @@ import netfilterqueue
 
 from hyperplane.limits import PACKET_BYTES_MAX, PACKETS_PER_WAKE_MAX, QUEUE_PACKETS_MAX, QUEUE_SOCKET_BYTES
 from hyperplane.wire.packet import ChecksumState
+from netns.steer import REPLAY_BIT
 
 _SUBSYSTEM = 3  # NFNL_SUBSYS_QUEUE
 _MSG_PACKET, _MSG_VERDICT, _MSG_CONFIG = (_SUBSYSTEM << 8 | number for number in (0, 1, 2))
@@ -53,7 +54,6 @@ _SLOT_BYTES = 72 * 1024
 _LAYOUTS_MAX = 8
 _SEND_BYTES_MAX = 32 * 1024
 
-REPLAY_MARK = 0x80000000
 """On a packet that a node had in its hands when it died."""
 
 assert _VERDICT_BYTES == 44 and _SLOT_BYTES > PACKET_BYTES_MAX + 1024
@@ -226,7 +226,7 @@ class Queue:
 
     def repeat(self, packet_id: bytes) -> None:
         """The packet goes through the rules again, marked, so that a node gets it a second and last time."""
-        self._answer(packet_id, _NF_REPEAT, _ATTR.pack(8, _ATTR_MARK) + struct.pack("!I", REPLAY_MARK | 1))
+        self._answer(packet_id, _NF_REPEAT, _ATTR.pack(8, _ATTR_MARK) + struct.pack("!I", REPLAY_BIT | 1))
 
     def _answer(self, packet_id: bytes, verdict: int, attributes: bytes = b"") -> None:
         length = _PLAIN_VERDICT.size + len(attributes)
