@@ -263,9 +263,20 @@ def _end_what_has_lost_its_ground(files: ProcessFiles, say: Progress) -> None:
     alive = {pid for pids in ground_cleaning.processes(list_names()).values() for pid in pids}
     for name in files.names():
         pid = processes.running(files, name)
-        if pid and name.startswith(TARGET) and pid not in alive:
+        inside = _pids_inside(files.runtime, name, pid)
+        if pid and inside and not inside & alive:
             processes.end(files, name)
             say(f"ended {name}: its namespace is gone")
+
+
+def _pids_inside(runtime: Path, name: str, pid: int) -> set[int]:
+    """Which processes show where a process of the lab has its ground; control has none."""
+    if name.startswith(TARGET):
+        return {pid}
+    identities = (
+        processes.read_identity(path) for path in runtime.glob(f"{name.removeprefix(FABRIC)}/gen-*/process-*")
+    )
+    return {identity.pid for identity in identities if identity is not None and identity.is_alive()}
 
 
 def _lab_namespaces(runtime: Path) -> set[str]:

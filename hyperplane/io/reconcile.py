@@ -51,7 +51,7 @@ def _reconcile(lab: Path, runtime: Path, now: float) -> Reconciled:
     store = load_lab(lab)
     previous, numbering = _previous(runtime)
     if numbering is not None:
-        store = store.continued_from(numbering, previous.version if previous else 0, now)
+        store = store.continued_from(numbering, previous.version if previous else _last_version(runtime), now)
     snapshot = compile_snapshot(store)
     topology = ground(store, snapshot)
     note_namespaces(runtime, (space.name for space in topology.namespaces))
@@ -60,6 +60,7 @@ def _reconcile(lab: Path, runtime: Path, now: float) -> Reconciled:
     if changed:
         # Numbers first: killed in between, the next run knows at least the numbers that were given out.
         write_atomically(_numbering_file(runtime), encode_numbering(store.numbering))
+        write_atomically(_version_file(runtime), b"%d\n" % snapshot.version)
         write_snapshot(path, snapshot)
     elif previous is not None:
         snapshot = previous
@@ -98,3 +99,15 @@ def _read(decode: Callable[[], T]) -> tuple[T | None, str | None]:
 
 def _numbering_file(runtime: Path) -> Path:
     return runtime / "numbering"
+
+
+def _version_file(runtime: Path) -> Path:
+    return runtime / "version"
+
+
+def _last_version(runtime: Path) -> int:
+    """The version given out last, for when the snapshot itself cannot tell; 0 if nobody knows."""
+    try:
+        return int(_version_file(runtime).read_text())
+    except (FileNotFoundError, ValueError):
+        return 0

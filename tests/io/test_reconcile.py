@@ -52,6 +52,7 @@ def test_the_numbering_alone_tells_the_numbers(runtime: Path, damage: bytes) -> 
     (runtime / "snapshot").write_bytes(damage)
     after = run(runtime, lab_text("rv-c")).snapshot
     assert numbers(after) == numbers(before)
+    assert after.version > before.version, "a node must be seen to take it"
 
 
 def test_the_numbering_alone_tells_the_numbers_where_the_snapshot_is_missing(runtime: Path) -> None:
