@@ -20,7 +20,9 @@ FABRIC_NAMESPACE = fabric_namespace(ZONE_ID)
 FABRIC = f"fabric-{ZONE_ID}"
 
 
-def lab_text(consumer: str = "rv-c", target: str = "rv-t", port: int = 8080, nodes: int = 2) -> str:
+def lab_text(
+    consumer: str = "rv-c", target: str = "rv-t", port: int = 8080, nodes: int = 2, address: str = "10.49.3.20"
+) -> str:
     """The lab file."""
     return f"""
 region: us-east-2
@@ -39,7 +41,7 @@ vpcs:
     subnets:
       - {{name: nlb, zone: {ZONE}, cidr: 10.49.0.0/24}}
       - {{name: targets, zone: {ZONE}, cidr: 10.49.3.0/24}}
-    instances: [{{name: {target}, subnet: targets, address: 10.49.3.20}}]
+    instances: [{{name: {target}, subnet: targets, address: {address}}}]
 target_groups:
   - {{name: rv, vpc: rv-p, protocol: TCP, port: {port}, targets: [{{instance: {target}}}]}}
 load_balancers:
