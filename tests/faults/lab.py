@@ -292,6 +292,12 @@ class FaultLab:
         return self.process_files.log(name).read_text(errors="replace")
 
     @staticmethod
+    def rules() -> str:
+        """The fabric's packet rules."""
+        command = ["ip", "netns", "exec", FABRIC_NAMESPACE, "iptables-save"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    @staticmethod
     def is_running(pid: int) -> bool:
         """Whether a process lives and is no zombie."""
         try:

@@ -18,7 +18,7 @@ from tests.faults.test_kills import let_pass
 pytestmark = [pytest.mark.netns, pytest.mark.fault]
 
 FULL = os.environ.get("HYPERPLANE_FAULTS") == "full"
-RESTARTS = 100 if FULL else 10
+RESTARTS = 100 if FULL else 5
 STANDSTILL_S = 10.0 if FULL else 3.0
 
 
