@@ -1,0 +1,242 @@
+"""The invariants, watched from outside: what leaves the nodes, what their journals say, what is left in the end.
+
+INV-1   a source tuple has one user at a time, and rests a minute before the next (also NAT-07)
+INV-3   a packet reaches a consumer only for a flow that it opened and that is live
+INV-4   all nodes translate a conversation the same way
+INV-5   a flow is in a journal when its SYN leaves
+INV-8   tables stay within their bounds
+INV-10  nothing leaves with a wrong checksum, nothing that came in damaged leaves at all
+INV-11  after everything is taken in, all holders' tables are equal
+INV-12  after healing every call comes to its end (`World.run`)
+INV-13  nothing leaves untranslated
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hyperplane.dataplane.verdict import Reply
+from hyperplane.flow.entry import FlowEntry
+from hyperplane.flow.journal import JournalReader
+from hyperplane.flow.key import SUFFIX_BYTES, parts_of
+from hyperplane.wire.packet import ChecksumState
+from tests.cases import SYN, TCP, UDP, SocketAddress
+from tests.dissection import Seen, dissect
+from tests.nodes import EXIT
+from tests.sim.ends import Call, Violation
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+BALANCER = "10.9.0.7"
+TARGETS = {("10.9.3.20", 8080), ("10.9.4.20", 8080), ("10.9.3.20", 9053), ("10.9.4.20", 9053)}
+IDLE_S, HALF_OPEN_S, CLOSING_S, REST_S = 350.0, 60.0, 120.0, 60.0
+SLACK_S = 12.0
+"""Ticks are up to 4 s apart here, and ages travel with them. (How exact timers are is tested elsewhere.)"""
+
+
+@dataclass(slots=True)
+class Thread:
+    """One conversation as it is seen from outside the nodes."""
+
+    door: int
+    client: SocketAddress
+    source: SocketAddress | None = None
+    target: SocketAddress | None = None
+    rivals: frozenset[SocketAddress] = frozenset()
+    began_at: float = 0.0
+    touched_at: float = -1000.0
+    asked_at: float = -1000.0
+    """When the client's side last spoke."""
+    confirmed_at: float = -1000.0
+    """When the client last sent anything but a SYN: before that the flow is half open."""
+    void_at: float = -1000.0
+    """Whatever it was before this moment may be forgotten."""
+
+
+class Audit:
+    """Watches one world."""
+
+    FINISHED = ChecksumState.FINISHED
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.damaged: set[bytes] = set()
+        self.threads: dict[tuple[int, SocketAddress, int], Thread] = {}
+        self.users: dict[tuple[SocketAddress, SocketAddress, int], tuple[tuple[int, SocketAddress], float]] = {}
+        self._void_before = -1.0
+        self._readers: list[JournalReader] = []
+        self._told: set[tuple[int, bytes, bytes, bytes]] = set()
+        self.new_generation()
+
+    def new_generation(self) -> None:
+        self._readers = [JournalReader(memoryview(journal)) for journal in self.world.zone.journals]
+
+    def began(self, call: Call) -> None:
+        """A new call may have a new translation, unless its tuple is still remembered."""
+        self.threads.setdefault((call.door, call.client, TCP), Thread(call.door, call.client)).began_at = self.world.now
+
+    def void(self, now: float) -> None:
+        """Flows made before now may be forgotten, by some nodes or all."""
+        self._void_before = now
+        for thread in self.threads.values():
+            thread.source = thread.target = None
+            thread.void_at = now
+
+    # --- packets ---------------------------------------------------------------------------------
+
+    def accepted(self, index: int, eni: int, came: bytes, out_eni: int, out: bytes, is_first: bool) -> None:
+        """A packet went on; `is_first` if it made its flow."""
+        if came in self.damaged:
+            raise Violation(f"INV-10: node {index} let a damaged packet through")
+        seen, before = dissect(out), dissect(came)
+        if not seen.sums_are_right:
+            raise Violation(f"INV-10: node {index} sent a packet with a wrong checksum")
+        if seen.payload != before.payload:
+            raise Violation(f"node {index} changed the payload")
+        if eni == EXIT:
+            self._to_client(index, seen, before, out_eni)
+        else:
+            self._to_target(index, eni, seen, before, out_eni, is_first)
+        plane = self.world.zone.nodes[index].dataplane.plane
+        if len(plane.table) > plane.replication.flows_max or len(plane.table.translated) != len(plane.table):
+            raise Violation(f"INV-8: node {index} holds {len(plane.table)} flows")
+
+    def _to_target(self, index: int, eni: int, seen: Seen, before: Seen, out_eni: int, is_first: bool) -> None:
+        if out_eni != EXIT or seen.source[0] != BALANCER or seen.destination not in TARGETS:
+            raise Violation(f"INV-13: {before.source} leaves as {seen.source} to {seen.destination} by {out_eni}")
+        now = self.world.now
+        thread = self.threads.setdefault((eni, before.source, seen.protocol), Thread(eni, before.source))
+        self._same_translation(thread, seen)
+        thread.touched_at = thread.asked_at = now
+        if not seen.flags & SYN:
+            thread.confirmed_at = now
+        self._one_user(seen.source, seen.destination, seen.protocol, (eni, before.source))
+        if is_first:
+            self._is_told(index, eni, before)
+
+    def _same_translation(self, thread: Thread, seen: Seen) -> None:
+        """INV-4. Only a flow that has ended, or two nodes at the very same instant, may lead to another."""
+        now = self.world.now
+        if thread.source in (None, seen.source) and thread.target in (None, seen.destination):
+            thread.source, thread.target = seen.source, seen.destination
+            return
+        timeout_s = 120.0 if seen.protocol == UDP else HALF_OPEN_S
+        if now - thread.asked_at >= timeout_s - 1 or thread.void_at > thread.began_at:
+            thread.source, thread.target, thread.rivals = seen.source, seen.destination, frozenset()
+        elif now == thread.asked_at or seen.source in thread.rivals:
+            assert thread.source is not None
+            thread.rivals |= {thread.source, seen.source}
+            thread.source, thread.target = seen.source, seen.destination
+        else:
+            raise Violation(
+                f"INV-4: {thread.client} was {thread.source}, is {seen.source} {now - thread.asked_at:.3f} s later"
+            )
+
+    def _one_user(
+        self, source: SocketAddress, target: SocketAddress, protocol: int, user: tuple[int, SocketAddress]
+    ) -> None:
+        now = self.world.now
+        before, last_at = self.users.get((source, target, protocol), (user, now))
+        if before != user and now - last_at < REST_S - 0.1:
+            raise Violation(f"INV-1: {source} to {target} of {before} is {user}'s {now - last_at:.1f} s later")
+        self.users[source, target, protocol] = (user, now)
+
+    def _to_client(self, index: int, seen: Seen, before: Seen, out_eni: int) -> None:
+        if seen.source[0] != "10.0.1.10" or out_eni == EXIT:
+            raise Violation(f"INV-13: {before.source} leaves as {seen.source} by {out_eni}")
+        now = self.world.now
+        thread = self.threads.get((out_eni, seen.destination, seen.protocol))
+        timeout_s = 120.0 if seen.protocol == UDP else IDLE_S
+        if thread is None or now - thread.touched_at > timeout_s + SLACK_S:
+            raise Violation(f"INV-3: node {index} lets a packet into {out_eni} to {seen.destination}, who did not ask")
+        if before.destination not in (thread.source, *thread.rivals) and thread.void_at < thread.began_at:
+            raise Violation(f"INV-3: a packet for {before.destination} goes to {seen.destination}")
+        if seen.protocol == TCP:
+            thread.touched_at = now
+        self._one_user(before.destination, before.source, seen.protocol, (out_eni, seen.destination))
+
+    def _is_told(self, index: int, eni: int, before: Seen) -> None:
+        """INV-5."""
+        for reader in self._readers:
+            while reader.behind:
+                for delta in reader.read(64):
+                    port = int.from_bytes(delta.client_port, "big")
+                    self._told.add((delta.endpoint, delta.client, port.to_bytes(2, "big"), bytes([delta.protocol])))
+        client = bytes(int(part) for part in before.source[0].split("."))
+        if (eni, client, before.source[1].to_bytes(2, "big"), bytes([before.protocol])) not in self._told:
+            raise Violation(f"INV-5: node {index} sends the first packet of {before.source} before it told of the flow")
+
+    def replied(self, eni: int, verdict: Reply) -> None:
+        """Answers go back to where the packet came from, and nowhere else."""
+        seen = dissect(verdict.packet)
+        if verdict.eni_number != eni or not seen.sums_are_right:
+            raise Violation(f"an answer leaves by {verdict.eni_number} for a packet from {eni}")
+        if eni == EXIT and seen.destination not in TARGETS:
+            raise Violation(f"INV-3: an answer to the provider goes to {seen.destination}")
+
+    def datagram_delivered(self, door: int, seen: Seen) -> None:
+        if not seen.payload.startswith(b">%d:%d/" % (door, seen.destination[1])):
+            raise Violation(f"a datagram of another arrives at {door} {seen.destination}: {seen.payload!r}")
+
+    def cut_off(self, call: Call) -> None:
+        """A reset that a client believes. Right only if its flow had ended."""
+        thread = self.threads[call.door, call.client, TCP]
+        silent_s = self.world.now - thread.touched_at
+        if thread.rivals or thread.void_at > thread.began_at:
+            return
+        timeout_s = {"opening": HALF_OPEN_S, "closing": CLOSING_S}.get(call.phase, IDLE_S)
+        if thread.confirmed_at < thread.began_at:
+            timeout_s = HALF_OPEN_S
+        if silent_s < timeout_s - SLACK_S:
+            raise Violation(f"call {call.number} was reset while {call.phase}, {silent_s:.1f} s after its last segment")
+
+    # --- tables ----------------------------------------------------------------------------------
+
+    def nodes_agree(self) -> None:
+        """INV-11, and INV-1 over all tables at once."""
+        world = self.world
+        for _ in range(3):
+            world.run_until(world.now + 4.5)
+        nodes = world.zone.nodes
+        for node in nodes.values():
+            node.dataplane.settle(world.now)
+        flows: dict[bytes, tuple[object, ...]] = {}
+        sources: dict[bytes, bytes] = {}
+        for index, node in nodes.items():
+            for entry in node.dataplane.plane.table:
+                if entry.expires_at() < world.now + SLACK_S or entry.born_ms <= self._void_before * 1000:
+                    continue
+                if flows.setdefault(entry.original_key, _facts(entry)) != _facts(entry):
+                    raise Violation(f"INV-11: node {index} has {_facts(entry)}, another {flows[entry.original_key]}")
+                if sources.setdefault(entry.translated_key, entry.original_key) != entry.original_key:
+                    raise Violation(f"INV-1: two flows have {_facts(entry)[1]}")
+        for index, node in nodes.items():
+            serving = [it for it in node.dataplane.plane.interfaces.values() if index in it.shard]
+            held = node.dataplane.plane.table.original.keys()
+            for key in flows.keys() - held:
+                number = int.from_bytes(key[-SUFFIX_BYTES:-1], "big")
+                if any(it.number in (number, EXIT) for it in serving):
+                    raise Violation(f"INV-11: node {index} does not hold {parts_of(key[:-SUFFIX_BYTES])}")
+
+    def nothing_is_left(self) -> None:
+        """After all flows have ended and rested: no flow, no row, no port."""
+        world = self.world
+        for index, node in world.zone.nodes.items():
+            plane = node.dataplane.plane
+            for key in world.zone.pools:
+                plane.pools.pool(plane.interfaces[key.eni_number], key.target, key.target_port, key.protocol)
+            if len(plane.table):
+                raise Violation(f"node {index} still holds {len(plane.table)} flows")
+        world.run_until(world.now + REST_S + 40.0)
+        for key, taken in world.zone.pools.items():
+            if any(taken):
+                raise Violation(f"{len(taken) - taken.count(0)} ports of {key} are never given back")
+        for journal in world.zone.journals:
+            reader = JournalReader(memoryview(journal))
+            if any(reader.delta(row) for row in range(reader.row_count)):
+                raise Violation("a journal tells of a flow that is over")
+
+
+def _facts(entry: FlowEntry) -> tuple[object, ...]:
+    """What all holders must know alike. Ages are kept in whole milliseconds."""
+    return entry.original_key, entry.translated_key, entry.born_ms, entry.epoch, entry.state, entry.scales

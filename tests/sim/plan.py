@@ -1,0 +1,83 @@
+"""What a seed means: how many nodes, who calls when, and everything that will go wrong."""
+
+from dataclasses import dataclass
+from random import Random
+
+CHAOS_S = 60.0
+"""Faults happen before this moment. Then everything heals, and what is promised must come true."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run, drawn from its seed."""
+
+    node_count: int
+    spray: bool
+    """Every packet to any node of the shard, instead of by a hash of its tuple."""
+    shared_shards: bool
+    """Endpoint and load balancer are served by the same nodes."""
+    ports: int
+    ring: int
+    calls: int
+    talkers: int
+    """Clients that send datagrams."""
+    loss: float
+    duplication: float
+    corruption: float
+    jitter_s: float
+    overtaking: float
+    """Probability, at each point inside a node, that another node handles a packet just then."""
+    kills: tuple[tuple[float, int, int], ...]
+    """(when, which node, at which of its next points)."""
+    stale: tuple[tuple[float, int, float], ...]
+    """(from when, which node, for how long it reads nothing by itself)."""
+    reloads: tuple[tuple[float, str, float], ...]
+    """(when, what changes, for how long)."""
+    sleeps: tuple[tuple[float, float], ...]
+    """(when, for how long all clients sleep)."""
+    generations: tuple[tuple[float, int], ...]
+    """(when, how many nodes the next generation has)."""
+
+
+CHANGES = ("nothing", "door removed", "door closed", "exit removed", "target removed", "rules closed")
+
+
+def plan_of(seed: int) -> Plan:
+    """The same for ever."""
+    chance = Random(seed)
+    node_count = chance.choice((1, 2, 2, 3, 3, 4))
+
+    def moments(most: int) -> list[float]:
+        return sorted(chance.uniform(0, CHAOS_S) for _ in range(chance.randint(0, most)))
+
+    gentle = chance.random() < 0.2
+    return Plan(
+        node_count=node_count,
+        spray=chance.random() < 0.5,
+        shared_shards=chance.random() < 0.6,
+        ports=chance.choice((4, 16, 64)),
+        ring=chance.choice((4, 64, 1024)),
+        calls=chance.randint(2, 8),
+        talkers=chance.randint(0, 2),
+        loss=0.0 if gentle else chance.choice((0.0, 0.02, 0.1)),
+        duplication=0.0 if gentle else chance.choice((0.0, 0.05, 0.2)),
+        corruption=0.0 if gentle else chance.choice((0.0, 0.02)),
+        jitter_s=chance.choice((0.0, 0.002, 0.5)),
+        overtaking=chance.choice((0.0, 0.05, 0.3)),
+        kills=tuple((at, chance.randrange(4), chance.randint(0, 40)) for at in moments(6)),
+        stale=tuple((at, chance.randrange(4), chance.uniform(1, 30)) for at in moments(3)),
+        reloads=tuple((at, chance.choice(CHANGES), chance.uniform(0.5, 20)) for at in moments(3)),
+        sleeps=tuple((at, chance.choice((50.0, 130.0, 340.0, 400.0))) for at in moments(1)),
+        generations=tuple((at, chance.choice((1, 2, 3, 4))) for at in moments(2)),
+    )
+
+
+def pauses_of(chance: Random) -> list[float]:
+    """Seconds between the questions of one call."""
+    pauses = [
+        chance.uniform(5, 50) if chance.random() < 0.1 else chance.uniform(0.001, 1)
+        for _ in range(chance.randint(0, 5))
+    ]
+    if pauses and chance.random() < 0.2:
+        pauses[chance.randrange(len(pauses))] = 325.0
+    return pauses

@@ -1,0 +1,419 @@
+"""The world of one seed: nodes, ends, a network between them, a clock that jumps, and everything that goes wrong.
+
+Events wait in a heap. A packet goes to the node that steering chooses; what leaves a node is judged (`audit.py`)
+and travels on to a target or a client, sometimes twice, late or not at all. A node that is killed is restarted a
+moment later over the memory that it left; the packet that it had in hand is handed out once more, as the kernel's
+queue does.
+"""
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from random import Random
+from zlib import crc32
+
+from hyperplane.dataplane.counters import Count
+from hyperplane.dataplane.verdict import Accept, Reply
+from hyperplane.flow.journal import JournalWriter
+from hyperplane.flow.ports import PoolKey
+from hyperplane.snapshot import Snapshot
+from tests.cases import UDP, SocketAddress, udp
+from tests.dissection import Seen, dissect
+from tests.nodes import DOOR, DOOR_B, EXIT, MemoryZone, Node, door, snapshot_of, way_out
+from tests.sim.audit import Audit
+from tests.sim.ends import Call, Server, Violation
+from tests.sim.faults import FaultyClaims, FaultyWriter, Killed, make_faulty
+from tests.sim.plan import CHAOS_S, Plan, pauses_of, plan_of
+
+TARGETS = ("10.9.3.20", "10.9.4.20")
+ENDPOINT = ("10.0.1.10", 443)
+TICK_S = (0.5, 4.0)
+BEAT_S = 0.025
+"""A node reads its peers' journals this often. Here it does so when the next packet comes, which is the same."""
+RETURN_S = (0.005, 0.4)
+NEVER = -1
+
+
+class SimZone(MemoryZone):
+    """A zone whose nodes can be killed at every step."""
+
+    def __init__(self, world: "World", snapshot: Snapshot, node_count: int) -> None:
+        super().__init__(snapshot, node_count, world.plan.ports, rows=64, ring=world.plan.ring)
+        self.world = world
+
+    def writer(self, index: int) -> JournalWriter:
+        return FaultyWriter(memoryview(self.journals[index]), lambda: self.world.at_point(index))
+
+    def claims(self, index: int, key: PoolKey) -> FaultyClaims:
+        taken = self.pools.setdefault(key, bytearray(self.ports))
+        return FaultyClaims(taken, index, self.node_count, lambda: self.world.at_point(index))
+
+    def restart(self, index: int, now: float) -> Node:
+        node = super().restart(index, now)
+        make_faulty(node.dataplane.plane.table, lambda: self.world.at_point(index))
+        return node
+
+    def heir(self, snapshot: Snapshot, node_count: int) -> "SimZone":
+        return SimZone(self.world, snapshot, node_count)
+
+
+@dataclass(slots=True)
+class Life:
+    """How a node is."""
+
+    up: bool = True
+    busy: bool = False
+    doom: int = NEVER
+    """Points until it is killed."""
+    stale_until: float = 0.0
+    """Until then it reads its peers' journals only when it meets something unknown."""
+    read_at: float = 0.0
+    waiting: list[tuple[int, bytes, bool]] = field(default_factory=list)
+    """Packets in the kernel's queue: (ENI, packet, whether a node died of it)."""
+
+
+class World:
+    """One run."""
+
+    def __init__(self, seed: int, plan: Plan | None = None) -> None:
+        self.seed = seed
+        self.plan = plan or plan_of(seed)
+        self.chance = Random(seed ^ 0x5EED)
+        self.now = 0.0
+        self.sleeping_until = 0.0
+        self.depth = 0
+        self.healed = False
+        self._heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
+        self._order = 0
+        self.version = 1
+        self.changes: list[str] = []
+        self.zone: SimZone = SimZone(self, self.snapshot(), self.plan.node_count)
+        self.lives = [Life() for _ in range(self.plan.node_count)]
+        self.servers = {(address, 8080): Server((address, 8080)) for address in TARGETS}
+        self.calls: list[Call] = []
+        self.current: dict[tuple[int, SocketAddress], Call] = {}
+        self.audit = Audit(self)
+        for index in range(self.plan.node_count):
+            self.zone.node(index)
+
+    # --- time ------------------------------------------------------------------------------------
+
+    def at(self, moment: float, action: Callable[..., None], *arguments: object) -> None:
+        self._order += 1
+        heapq.heappush(self._heap, (moment, self._order, action, arguments))
+
+    def run_until(self, end: float) -> None:
+        while self._heap and self._heap[0][0] <= end:
+            moment, _, action, arguments = heapq.heappop(self._heap)
+            self.now = max(self.now, moment)
+            action(*arguments)
+        self.now = max(self.now, end)
+
+    def wake(self, delay_s: float, call: Call) -> None:
+        """A caller's timer. A client that sleeps hears it when it wakes up."""
+        self.at(self.now + delay_s, self._wake, call, call.wakes)
+
+    def _wake(self, call: Call, number: int) -> None:
+        if call.wakes != number:
+            return
+        if self.now < self.sleeping_until:
+            self.at(self.sleeping_until, self._wake, call, number)
+        else:
+            call.on_wake(self)
+
+    def tick(self, index: int, zone: SimZone) -> None:
+        """A node's own rhythm."""
+        if zone is not self.zone:
+            return
+        life = self.lives[index]
+        if life.up and not life.busy:
+            plane = zone.nodes[index].dataplane
+            life.busy = True
+            try:
+                if self.now >= life.stale_until:
+                    plane.receive_deltas(self.now)
+                plane.handle_timeout(self.now)
+            except Killed:
+                self.die(index)
+            else:
+                life.busy = False
+                self._answer_waiting(index)
+        self.at(self.now + self.chance.uniform(*TICK_S), self.tick, index, zone)
+
+    # --- the network -----------------------------------------------------------------------------
+
+    def from_client(self, door: int, packet: bytes) -> None:
+        self._travel(packet, lambda copy: self.arrive(door, copy))
+
+    def from_target(self, packet: bytes) -> None:
+        self._travel(packet, lambda copy: self.arrive(EXIT, copy))
+
+    def _travel(self, packet: bytes, arrive: Callable[[bytes], None]) -> None:
+        """Over a link that loses, doubles, damages and delays."""
+        plan, chance = self.plan, self.chance
+        copies = 1
+        if not self.healed:
+            if chance.random() < plan.loss:
+                return
+            copies += chance.random() < plan.duplication
+        for _ in range(copies):
+            if not self.healed and chance.random() < plan.corruption:
+                packet = self._damaged(packet)
+            delay_s = 0.0005 + chance.random() * (0.002 if self.healed else plan.jitter_s)
+            self.at(self.now + delay_s, self._arrives, arrive, packet)
+
+    def _arrives(self, arrive: Callable[[bytes], None], packet: bytes) -> None:
+        arrive(packet)
+
+    def _damaged(self, packet: bytes) -> bytes:
+        """One bit behind the IP header turned over: every such error shows in the checksum."""
+        bit = self.chance.randrange(160, len(packet) * 8)
+        damaged = bytearray(packet)
+        damaged[bit // 8] ^= 0x80 >> bit % 8
+        self.audit.damaged.add(bytes(damaged))
+        return bytes(damaged)
+
+    def arrive(self, eni: int, packet: bytes) -> None:
+        """Steering: to one node of the ENI's shard."""
+        (zone,) = self.zone.snapshot.zones
+        shard = next((it.shard for it in zone.enis if it.number == eni), None)
+        if shard is None:
+            return
+        place = self.chance.randrange(len(shard)) if self.plan.spray else crc32(packet[12:24]) % len(shard)
+        self.hand_to(shard[place], eni, packet)
+
+    def hand_to(self, index: int, eni: int, packet: bytes, replayed: bool = False) -> None:
+        life = self.lives[index]
+        if not life.up or life.busy:
+            life.waiting.append((eni, packet, replayed))
+            return
+        life.busy = True
+        node = self.zone.nodes[index]
+        buffer = bytearray(packet)
+        counters = node.dataplane.counters.values
+        flows_made = counters[Count.FLOWS_NEW]
+        try:
+            if self.now - life.read_at >= BEAT_S and self.now >= life.stale_until:
+                life.read_at = self.now
+                node.dataplane.receive_deltas(self.now)
+            verdict = node.dataplane.receive_packet(buffer, 0, len(packet), self.audit.FINISHED, eni, self.now)
+        except Killed:
+            self.die(index, None if replayed else (eni, packet, True))
+            return
+        life.busy = False
+        if isinstance(verdict, Accept):
+            out = bytes(buffer[: node.dataplane.packet_length])
+            is_first = counters[Count.FLOWS_NEW] > flows_made
+            self.audit.accepted(index, eni, packet, verdict.eni_number, out, is_first)
+            self._travel(out, lambda copy: self.deliver(verdict.eni_number, copy))
+        elif isinstance(verdict, Reply):
+            self.audit.replied(eni, verdict)
+            self._travel(verdict.packet, lambda copy: self.deliver(eni, copy))
+        self._answer_waiting(index)
+
+    def _answer_waiting(self, index: int) -> None:
+        life = self.lives[index]
+        waiting, life.waiting = life.waiting, []
+        for eni, packet, replayed in waiting:
+            self.hand_to(index, eni, packet, replayed)
+
+    def deliver(self, eni: int, packet: bytes) -> None:
+        """To the end that the packet is for; a damaged one does not get past its checksum."""
+        if packet in self.audit.damaged:
+            return
+        seen = dissect(packet)
+        if eni == EXIT:
+            self._deliver_to_target(seen)
+        elif seen.protocol == UDP:
+            self.audit.datagram_delivered(eni, seen)
+        elif (call := self.current.get((eni, seen.destination))) is not None and self.now >= self.sleeping_until:
+            call.on_segment(self, seen)
+
+    def _deliver_to_target(self, seen: Seen) -> None:
+        if seen.protocol == UDP:
+            self.from_target(udp(seen.destination, seen.source, b">" + seen.payload))
+        elif seen.destination in self.servers:
+            self.servers[seen.destination].on_segment(self, seen)
+
+    # --- nodes die and return ---------------------------------------------------------------------
+
+    def at_point(self, index: int) -> None:
+        """A node is between two steps."""
+        life = self.lives[index]
+        if life.doom == 0:
+            life.doom = NEVER
+            raise Killed
+        if life.doom > 0:
+            life.doom -= 1
+        if self.depth == 0 and life.busy and self.chance.random() < self.plan.overtaking and not self.healed:
+            self._overtake()
+
+    def _overtake(self) -> None:
+        """The next packet on its way arrives now, at another node."""
+        if self._heap and self._heap[0][2] == self._arrives and self._heap[0][0] < self.now + 0.01:
+            _, _, action, arguments = heapq.heappop(self._heap)
+            self.depth += 1
+            action(*arguments)
+            self.depth -= 1
+
+    def doom(self, index: int, points: int) -> None:
+        self.lives[index % len(self.lives)].doom = points
+
+    def die(self, index: int, in_hand: tuple[int, bytes, bool] | None = None) -> None:
+        life = self.lives[index]
+        life.up, life.busy, life.doom = False, False, NEVER
+        if in_hand is not None:
+            life.waiting.insert(0, in_hand)
+        self.at(self.now + self.chance.uniform(*RETURN_S), self.revive, index, self.zone)
+
+    def revive(self, index: int, zone: SimZone) -> None:
+        if zone is not self.zone:
+            return
+        self._void_what_is_removed()
+        try:
+            zone.restart(index, self.now)
+            zone.nodes[index].dataplane.settle(self.now)
+        except Killed:
+            self.die(index)
+            return
+        self.lives[index].up = True
+        self._answer_waiting(index)
+
+    def next_generation(self, node_count: int) -> None:
+        """New nodes adopt what the old ones hold; the old ones answer what they still have, and end."""
+        old = self.zone
+        for life in self.lives:
+            life.doom = NEVER
+        self._void_what_is_removed()
+        waiting = [packet for life in self.lives for packet in life.waiting]
+        self.zone = old  # while the new nodes start
+        self.lives = [Life() for _ in range(node_count)]
+        young = old.next_generation(self.snapshot(node_count), node_count, self.now)
+        assert isinstance(young, SimZone)
+        self.zone = young
+        self.audit.new_generation()
+        for index in range(node_count):
+            self.at(self.now + self.chance.uniform(*TICK_S), self.tick, index, young)
+        self.at(self.now + self.chance.uniform(0.01, 5), self._end_older, young)
+        for eni, packet, _ in waiting:
+            self.arrive(eni, packet)
+
+    def _end_older(self, zone: SimZone) -> None:
+        if zone is self.zone:
+            zone.end_older(self.now)
+
+    def _void_what_is_removed(self) -> None:
+        """A node that starts while an ENI is not in the snapshot knows nothing of its flows: they have ended."""
+        if "door removed" in self.changes or "exit removed" in self.changes:
+            self.audit.void(self.now)
+
+    # --- configuration ----------------------------------------------------------------------------
+
+    def snapshot(self, node_count: int | None = None) -> Snapshot:
+        """The configuration, with everything that is changed just now."""
+        count = node_count or (self.zone.node_count if hasattr(self, "zone") else self.plan.node_count)
+        everyone = tuple(range(count))
+        entry, leave = everyone, everyone
+        if not self.plan.shared_shards and count > 1:
+            entry, leave = everyone[: count // 2 + 1], everyone[count // 2 :]
+        doors = [door(number, shard=entry) for number in (DOOR, DOOR_B)]
+        if "door closed" in self.changes:
+            doors[0] = replace(doors[0], available=False)
+        if "rules closed" in self.changes:
+            doors[0] = replace(doors[0], security_rules=())
+        if "door removed" in self.changes:
+            doors.pop()
+        exits = [] if "exit removed" in self.changes else [way_out(shard=leave)]
+        if not exits:
+            doors = [door(number, shard=entry, load_balancer_eni=0) for number in (DOOR, DOOR_B)]
+        self.version += 1
+        targets = TARGETS[:1] if "target removed" in self.changes else TARGETS
+        return snapshot_of(*doors, *exits, targets=targets, version=self.version, flows_per_node_max=64)
+
+    def change(self, what: str, seconds: float) -> None:
+        self.changes.append(what)
+        self._load()
+        self.at(self.now + seconds, self._change_back, what)
+
+    def _change_back(self, what: str) -> None:
+        self.changes.remove(what)
+        self._load()
+
+    def _load(self) -> None:
+        snapshot = self.snapshot()
+        self.zone.snapshot = snapshot
+        for index, node in self.zone.nodes.items():
+            if self.lives[index].up:
+                node.dataplane.load_snapshot(snapshot, self.now)
+
+    # --- a whole run -----------------------------------------------------------------------------
+
+    def on_cut_off(self, call: Call) -> None:
+        self.audit.cut_off(call)
+
+    def begin_call(self, door: int, client: SocketAddress) -> None:
+        """A client calls, unless its last call from this very port is not over yet."""
+        busy = self.current.get((door, client))
+        if busy is not None and not busy.is_over:
+            return
+        isn = (self.chance.randrange(1 << 16) + (len(self.calls) + 1) * 20_000_000) % (1 << 32)
+        call = Call(len(self.calls), door, client, ENDPOINT, isn, pauses_of(self.chance), self.chance.random() < 0.2)
+        self.calls.append(call)
+        self.current[door, client] = call
+        self.audit.began(call)
+        call.begin(self)
+
+    def talk(self, door: int, client: SocketAddress, number: int) -> None:
+        """A datagram, marked with whose it is."""
+        mark = b"%d:%d/%d" % (door, client[1], number)
+        self.from_client(door, udp(client, (ENDPOINT[0], 53), mark))
+
+    def schedule(self) -> None:
+        plan, chance = self.plan, self.chance
+        for index in range(plan.node_count):
+            self.at(chance.uniform(*TICK_S), self.tick, index, self.zone)
+        for number in range(plan.calls):
+            client = ("10.0.1.50", 40_000 + number // 3)
+            for _ in range(chance.randint(1, 3)):
+                self.at(chance.uniform(0, CHAOS_S), self.begin_call, chance.choice((DOOR, DOOR_B)), client)
+        for number in range(plan.talkers):
+            for step in range(chance.randint(1, 6)):
+                at = chance.uniform(0, CHAOS_S)
+                self.at(at, self.talk, chance.choice((DOOR, DOOR_B)), ("10.0.1.50", 50_000 + number), step)
+        for at, index, points in plan.kills:
+            self.at(at, self.doom, index, points)
+        for at, index, seconds in plan.stale:
+            self.at(at, self._be_stale, index, at + seconds)
+        for at, what, seconds in plan.reloads:
+            self.at(at, self.change, what, seconds)
+        for at, seconds in plan.sleeps:
+            self.at(at, self._sleep, seconds)
+        for at, node_count in plan.generations:
+            self.at(at, self.next_generation, node_count)
+        self.at(CHAOS_S, self._heal)
+
+    def _be_stale(self, index: int, until: float) -> None:
+        self.lives[index % len(self.lives)].stale_until = until
+
+    def _sleep(self, seconds: float) -> None:
+        self.sleeping_until = self.now + seconds
+
+    def _heal(self) -> None:
+        self.healed = True
+        for life in self.lives:
+            life.doom, life.stale_until = NEVER, 0.0
+
+    def run(self) -> None:
+        """The whole seed. Raises `Violation`."""
+        self.schedule()
+        self.run_until(CHAOS_S + 30.0)
+        self.audit.nodes_agree()
+        patience_s = 900.0 + max((seconds for _, seconds in self.plan.sleeps), default=0.0)
+        while self.now < CHAOS_S + patience_s and not all(call.is_over for call in self.calls):
+            self.run_until(self.now + 20.0)
+        for call in self.calls:
+            if not call.is_over:
+                raise Violation(f"call {call.number} is still {call.phase} at {self.now:.0f} s")
+        self.audit.nodes_agree()
+        self.run_until(self.now + 350.0 + 120.0 + 2 * 60.0 + 20.0)
+        self.audit.nothing_is_left()
