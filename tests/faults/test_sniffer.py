@@ -26,17 +26,26 @@ def send(packet: Packet) -> None:
         sending.sendto(bytes(packet), ("10.9.3.20", 0))
 
 
+def wait_for_leaks(sniffer: Sniffer) -> list[str]:
+    """All that have been seen once there is one."""
+    seen: list[str] = []
+
+    def any_seen() -> bool:
+        seen.extend(sniffer.leaks())
+        return bool(seen)
+
+    until(any_seen, "a leak")
+    return seen
+
+
 @pytest.mark.parametrize("kind", LEAKS)
 def test_a_leak_is_seen(lab: FaultLab, sniffer: Sniffer, kind: str) -> None:
-    seen: list[str] = []
     send(LEAKS[kind])
-    until(lambda: bool(seen.extend(sniffer.leaks()) or seen), "the leak")
+    seen = wait_for_leaks(sniffer)
     assert any(leak.startswith("hp-flt-t1 hp-eth0: ") and "10.1.1.50" in leak for leak in seen)
 
 
 def test_what_belongs_there_is_none(lab: FaultLab, sniffer: Sniffer) -> None:
     send(OWN)
     send(LEAKS["source"])
-    seen: list[str] = []
-    until(lambda: bool(seen.extend(sniffer.leaks()) or seen), "the leak that was sent after it")
-    assert all("10.1.1.50" in leak for leak in seen)
+    assert all("10.1.1.50" in leak for leak in wait_for_leaks(sniffer))
