@@ -1,5 +1,6 @@
 """A lab of their own for the tests of a file, a standing load, a sniffer in every test, and what was measured."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -17,6 +18,8 @@ from tests.faults.sniffer import Sniffer
 MEASURED: dict[str, object] = {}
 """Figures of this run by the name of what was measured."""
 
+LOCK = Path("/dev/shm/hp-flt.lock")
+
 REPORT = "HYPERPLANE_FAULTS_REPORT"
 """Environment variable: a file to write the figures to, as JSON."""
 
@@ -26,15 +29,17 @@ def lab(request: pytest.FixtureRequest) -> Iterator[FaultLab]:
     """The lab, up. A module may say `PLAN`."""
     if reason := why_no_namespaces():
         pytest.skip(reason)
-    directory = Path(tempfile.mkdtemp(prefix="hp-flt-", dir="/dev/shm"))
-    directory.chmod(0o755)
-    made = FaultLab(directory, getattr(request.module, "PLAN", None))
-    try:
-        made.up()
-        yield made
-    finally:
-        made.down()
-        shutil.rmtree(directory)
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the names are taken while another run has its lab up
+        directory = Path(tempfile.mkdtemp(prefix="hp-flt-", dir="/dev/shm"))
+        directory.chmod(0o755)
+        made = FaultLab(directory, getattr(request.module, "PLAN", None))
+        try:
+            made.up()
+            yield made
+        finally:
+            made.down()
+            shutil.rmtree(directory)
 
 
 @pytest.fixture(autouse=True)
