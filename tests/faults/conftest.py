@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import why_no_namespaces
-from tests.faults.lab import CONSUMERS, FaultLab, LoadReport, LoadRun
+from tests.faults.lab import CONSUMERS, FaultLab
+from tests.faults.load_run import LoadReport, LoadRun
 from tests.faults.sniffer import Sniffer
 
 MEASURED: dict[str, object] = {}

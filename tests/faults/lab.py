@@ -11,9 +11,7 @@ everything of flt-a: whatever kills the nodes of one must leave the other alone.
 balancer, but its endpoint has other nodes.
 """
 
-import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -178,7 +176,7 @@ class FaultLab:
         reconcile(self.file, self.runtime, time.monotonic())
         for name, address in TARGETS.items():
             command = [sys.executable, "-m", "tests.faults.servers", address]
-            processes.start(self.process_files, f"target-{name}", command, f"hp-{name}", _environment())
+            processes.start(self.process_files, f"target-{name}", command, f"hp-{name}", lab_environment())
         self.mend()
         self.wait_until_well()
 
@@ -198,7 +196,7 @@ class FaultLab:
 
     def _hyperplane(self, *arguments: str) -> str:
         command = [sys.executable, "-m", "hyperplane", *arguments, "--runtime", str(self.runtime)]
-        environment = {**os.environ, **_environment(), "HYPERPLANE_API": self._api}
+        environment = {**os.environ, **lab_environment(), "HYPERPLANE_API": self._api}
         # The strictest umask: nodes run as another user and must be able to read all they need.
         done = subprocess.run(
             command, env=environment, cwd=ROOT, umask=0o077, capture_output=True, text=True, check=False
@@ -343,13 +341,13 @@ class FaultLab:
         generation = self.generation
         command = [sys.executable, "-m", "hyperplane", "fabric", "--zone", ZONE, "--netns", FABRIC_NAMESPACE]
         command += ["--runtime", str(self.runtime)]
-        pid = processes.start(self.process_files, FABRIC, command, None, {**_environment(), **environment})
+        pid = processes.start(self.process_files, FABRIC, command, None, {**lab_environment(), **environment})
         until(lambda: self.generation > generation, "the next generation")
         self.wait_until_well()
         return pid
 
 
-def _environment() -> dict[str, str]:
+def lab_environment() -> dict[str, str]:
     return {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -358,56 +356,3 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-class LoadRun:
-    """The load of one consumer, running in its namespace."""
-
-    def __init__(self, consumer: str, seed: int, patience_s: float | None = None, **counts: int) -> None:
-        command = ["ip", "netns", "exec", f"hp-{consumer}", sys.executable, "-m", "tests.faults.load"]
-        command += [CONSUMERS[consumer], "--seed", str(seed)]
-        command += [] if patience_s is None else ["--patience", str(patience_s)]
-        for kind, count in counts.items():
-            command += [f"--{kind}", str(count)]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, **_environment()},
-        )
-        self.consumer = consumer
-
-    def wait_until_ready(self) -> None:
-        assert self._process.stdout is not None
-        assert select.select([self._process.stdout], [], [], HANG_GUARD_S)[0], f"{self.consumer}: no connection"
-        assert self._process.stdout.readline() == "ready\n"
-
-    def begin_to_end(self) -> None:
-        """Tell it to end in order."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-
-    def finish(self) -> "LoadReport":
-        """Its report, when it has ended."""
-        output, _ = self._process.communicate(timeout=2 * HANG_GUARD_S)
-        assert self._process.returncode == 0
-        return LoadReport(**json.loads(output))
-
-    def abandon(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-
-@dataclass(frozen=True, slots=True)
-class LoadReport:
-    """See `load.py`."""
-
-    connections: int
-    lost: list[str]
-    corrupt: list[str]
-    stalls: list[tuple[str, float, float]]
-    rounds: dict[str, int]
-    missing: int

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from tests.faults.lab import LoadReport
+from tests.faults.load_run import LoadReport
 
 Figures = dict[str, float]
 

@@ -8,22 +8,21 @@ queue does.
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from random import Random
 from zlib import crc32
 
 from hyperplane.dataplane.counters import Count
 from hyperplane.dataplane.verdict import Accept, Reply
-from hyperplane.flow.journal import JournalWriter
-from hyperplane.flow.ports import PoolKey
 from hyperplane.snapshot import Snapshot
 from tests.cases import UDP, SocketAddress, udp
 from tests.dissection import Seen, dissect
-from tests.nodes import DOOR, DOOR_B, EXIT, MemoryZone, Node, door, snapshot_of, way_out
+from tests.nodes import DOOR, DOOR_B, EXIT, door, snapshot_of, way_out
 from tests.sim.audit import Audit
 from tests.sim.ends import Call, Server, Violation
-from tests.sim.faults import FaultyClaims, FaultyWriter, Killed, make_faulty
+from tests.sim.faults import Killed
 from tests.sim.plan import CHAOS_S, Plan, pauses_of, plan_of
+from tests.sim.zone import NEVER, Life, SimZone
 
 TARGETS = ("10.9.3.20", "10.9.4.20")
 ENDPOINT = ("10.0.1.10", 443)
@@ -31,45 +30,6 @@ TICK_S = (0.5, 4.0)
 BEAT_S = 0.025
 """A node reads its peers' journals this often. Here it does so when the next packet comes, which is the same."""
 RETURN_S = (0.005, 0.4)
-NEVER = -1
-
-
-class SimZone(MemoryZone):
-    """A zone whose nodes can be killed at every step."""
-
-    def __init__(self, world: "World", snapshot: Snapshot, node_count: int) -> None:
-        super().__init__(snapshot, node_count, world.plan.ports, rows=64, ring=world.plan.ring)
-        self.world = world
-
-    def writer(self, index: int) -> JournalWriter:
-        return FaultyWriter(memoryview(self.journals[index]), lambda: self.world.at_point(index))
-
-    def claims(self, index: int, key: PoolKey) -> FaultyClaims:
-        taken = self.pools.setdefault(key, bytearray(self.ports))
-        return FaultyClaims(taken, index, self.node_count, lambda: self.world.at_point(index))
-
-    def restart(self, index: int, now: float) -> Node:
-        node = super().restart(index, now)
-        make_faulty(node.dataplane.plane.table, lambda: self.world.at_point(index))
-        return node
-
-    def heir(self, snapshot: Snapshot, node_count: int) -> "SimZone":
-        return SimZone(self.world, snapshot, node_count)
-
-
-@dataclass(slots=True)
-class Life:
-    """How a node is."""
-
-    up: bool = True
-    busy: bool = False
-    doom: int = NEVER
-    """Points until it is killed."""
-    stale_until: float = 0.0
-    """Until then it reads its peers' journals only when it meets something unknown."""
-    read_at: float = 0.0
-    waiting: list[tuple[int, bytes, bool]] = field(default_factory=list)
-    """Packets in the kernel's queue: (ENI, packet, whether a node died of it)."""
 
 
 class World:
@@ -303,7 +263,7 @@ class World:
             zone.end_older(self.now)
 
     def _void_what_is_removed(self) -> None:
-        """A node that starts while an ENI is not in the snapshot knows nothing of its flows: they have ended."""
+        """Flows of an ENI that is not in the snapshot have ended, also if it comes back: some nodes knew them."""
         if "door removed" in self.changes or "exit removed" in self.changes:
             self.audit.void(self.now)
 
@@ -332,10 +292,12 @@ class World:
 
     def change(self, what: str, seconds: float) -> None:
         self.changes.append(what)
+        self._void_what_is_removed()
         self._load()
         self.at(self.now + seconds, self._change_back, what)
 
     def _change_back(self, what: str) -> None:
+        self._void_what_is_removed()
         self.changes.remove(what)
         self._load()
 
@@ -345,6 +307,7 @@ class World:
         for index, node in self.zone.nodes.items():
             if self.lives[index].up:
                 node.dataplane.load_snapshot(snapshot, self.now)
+                self.zone.open_pools(node)
 
     # --- a whole run -----------------------------------------------------------------------------
 
