@@ -259,8 +259,17 @@ class World:
             self.arrive(eni, packet)
 
     def _end_older(self, zone: SimZone) -> None:
-        if zone is self.zone:
-            zone.end_older(self.now)
+        if zone is not self.zone:
+            return
+        zone.older = []
+        for index, node in zone.nodes.items():
+            if not self.lives[index].up:
+                continue  # its next life does not know the old journals any more; its own has what it adopted
+            try:
+                node.dataplane.settle(self.now)
+                zone.connect(index, node.dataplane)
+            except Killed:
+                self.die(index)
 
     def _void_what_is_removed(self) -> None:
         """Flows of an ENI that is not in the snapshot have ended, also if it comes back: some nodes knew them."""
