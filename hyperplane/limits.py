@@ -109,6 +109,9 @@ ROUNDS_PER_WAKE_MAX = 16
 """Batches answered before a node's timers get their turn."""
 
 PACKET_BYTES_MAX = 65_535
+QUEUED_BYTES_MAX = 65_531
+"""The longest packet that can be read from a queue and given back: a netlink attribute's length has 16 bits and
+counts its own four bytes (linux/netlink.h). An IP packet of the last four bytes more is refused."""
 
 # --- packets ------------------------------------------------------------------------------
 
@@ -116,6 +119,20 @@ MTU_MIN = 1280
 MTU_MAX = 9216
 PATH_MTU_MIN = 552
 """A smaller "packet too big" is raised to this: Linux's own floor, against forged ones."""
+
+FRAGMENT_TIMEOUT_S = 30.0
+"""How long a datagram's first piece waits for the others. Linux's own (ip-sysctl, ipfrag_time)."""
+
+FRAGMENTS_PER_DATAGRAM_MAX = 128
+"""Our choice: 64 KiB over a link of 576 bytes, which RFC 791 calls small, are 119 pieces."""
+
+FRAGMENTED_DATAGRAMS_PER_INTERFACE_MAX = 256
+FRAGMENT_BYTES_PER_INTERFACE_MAX = 1 << 20
+"""What one interface's incomplete datagrams may hold on a node. Beyond it the oldest of them makes room: a consumer
+that floods pieces spoils its own fragmented datagrams and nobody else's."""
+
+FRAGMENT_BYTES_PER_NODE_MAX = 64 << 20
+"""What all of them may hold, however many interfaces there are."""
 
 ICMP_ERRORS_PER_S_MAX = 1000
 """ICMP errors and resets that one node sends or passes on per second because of one ENI's packets."""
@@ -189,4 +206,5 @@ assert GENERATIONS_MAX * NODES_PER_ZONE_MAX <= 65_536, "queue numbers have 16 bi
 assert min(TCP_IDLE_TIMEOUT_S_MIN, PORT_REST_S) > FLOWS_PER_NODE_MAX / REFRESHES_PER_S_MAX, "ages travel in time"
 assert FLOWS_PER_NODE_MAX * JOURNAL_ROW_BYTES <= 1 << 30, "a journal stays mappable"
 assert HALF_OPEN_PER_ENDPOINT_MAX < FLOWS_PER_ENDPOINT_MAX <= FLOWS_PER_NODE_MAX
+assert PACKET_BYTES_MAX < FRAGMENT_BYTES_PER_INTERFACE_MAX <= FRAGMENT_BYTES_PER_NODE_MAX
 assert NODE_BEAT_S * 8 < SILENCE_MAX_S, "a heartbeat may be late without a node being killed"

@@ -1,7 +1,7 @@
 """Packet steering of one namespace: which queue a packet of an interface goes to, as iptables rules.
 
     PREROUTING  raw      no connection tracking
-                mangle   lo passes; all else must be whole, untracked TCP, UDP or ICMP from a known interface:
+                mangle   lo passes; all else must be TCP, UDP or ICMP from a known interface:
                          the interface's chain chooses one of its queues, marks the packet, queues it
     routing              the mark of the verdict chooses the table (policy rules, not here)
     FORWARD     filter   only what carries a verdict's mark
@@ -17,10 +17,13 @@ The mark, 32 bits:
     low 16 bits  in a verdict: the way out. 0 is no way out
 
 Everything fails closed: policies are DROP, so a flushed chain drops; no rule has --queue-bypass, so a queue
-without a reader drops; every chain ends in DROP. A flushed raw table drops too, because tracked packets do.
+without a reader drops; every chain ends in DROP.
 
-Fragments are put together by the kernel before the mangle table sees them: a rule that asks for the
-connection state turns its defragmentation on (`nf_defrag_ipv4`). What still is a fragment is dropped.
+Fragments are queued as they are, all of one datagram to the same queue: their reader puts them together.
+The kernel must not, because it tells them apart by addresses, protocol and identification alone
+(`net/ipv4/ip_fragment.c`), and equal addresses on two interfaces are two hosts here: it would make one datagram
+of both. Its defragmentation (`nf_defrag_ipv4`) is turned on by any rule that asks for a connection's state, so
+there is none.
 
 iptables and not nft, because kernels without CONFIG_NFT_QUEUE refuse nft's queue statement and take this one.
 Queues are chosen by HMARK over addresses and ports. `--queue-balance` hashes addresses only, which would put
@@ -51,6 +54,9 @@ DIRECT_MAX = 8
 _DISPATCH = "hp-in_"
 """No interface's chain is called so, because no interface's name has an underscore."""
 _HASHED = f"--hmark-tuple src,dst,sport,dport --hmark-rnd {HASH_SEED:#x}"
+"""Of fragments the kernel's hash takes the addresses only, of the first as of the others."""
+_IS_FRAGMENT = "-m u32 --u32 4&0x3FFF=1:0x3FFF"
+"""More fragments, or an offset: `-f` overlooks the first one."""
 
 
 class Mode(Enum):
@@ -182,8 +188,6 @@ def _mangle_table(steering: Steering) -> list[str]:
         *(f":{chain} - [0:0]" for chain in dispatch),
         *(f":{item.interface} - [0:0]" for item in steering.interfaces),
         "-A PREROUTING -i lo -j ACCEPT",
-        "-A PREROUTING -m conntrack ! --ctstate UNTRACKED -j DROP",
-        "-A PREROUTING -f -j DROP",
         *(f"-A PREROUTING -p {protocol} -j {_DISPATCH}" for protocol in ("tcp", "udp", "icmp")),
         "-A PREROUTING -j DROP",
         *(f"-A {chain} {rule}" for chain, rules in dispatch.items() for rule in rules),
@@ -215,15 +219,14 @@ def _interface_chain(item: InterfaceSteering, mode: Mode) -> list[str]:
     chain = f"-A {item.interface}"
     count = len(item.queues)
     fresh = f"-m mark --mark 0x0/{REPLAY_BIT:#x}"
+    by_hash = f"-j HMARK {_HASHED} --hmark-mod {count} --hmark-offset {STEERED_BIT + 1:#x}"
     if count == 1:
         choice = [f"{chain} {fresh} -j MARK --set-xmark {STEERED_BIT | 1:#x}/0xffffffff"]
     elif mode is Mode.HASH:
-        choice = [
-            f"{chain} {fresh} -j HMARK {_HASHED} --hmark-mod {count} --hmark-offset {STEERED_BIT + 1:#x}",
-        ]
+        choice = [f"{chain} {fresh} {by_hash}"]
     else:
-        choice = []
         undecided = f"-m mark --mark 0x0/{REPLAY_BIT | STEERED_BIT:#x}"
+        choice = [f"{chain} {undecided} {_IS_FRAGMENT} {by_hash}"]
         for place in range(1, count + 1):
             # Each of the places that are left is as likely as the others; the last takes what remains.
             left = count - place + 1

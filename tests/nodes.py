@@ -18,10 +18,10 @@ from typing import Any
 
 from hyperplane.dataplane.counters import named
 from hyperplane.dataplane.engine import Dataplane, NodeIdentity
-from hyperplane.dataplane.verdict import Accept, DropReason, Reply, Verdict
+from hyperplane.dataplane.verdict import Accept, Drop, DropReason, Reply, Verdict
 from hyperplane.flow.journal import JournalReader, JournalWriter, format_journal, journal_bytes
 from hyperplane.flow.ports import PoolKey
-from hyperplane.limits import SNAT_PORTS_PER_TARGET
+from hyperplane.limits import QUEUED_BYTES_MAX, SNAT_PORTS_PER_TARGET
 from hyperplane.snapshot import (
     Eni,
     EniKind,
@@ -36,6 +36,7 @@ from hyperplane.snapshot import (
     Zone,
 )
 from hyperplane.wire.packet import ChecksumState
+from hyperplane.wire.reassembly import is_fragment
 from tests.cases import BALANCER, ENDPOINT, TARGET, packed
 
 ZONE = "us-east-2a"
@@ -196,7 +197,7 @@ class Outcome:
     @property
     def reason(self) -> DropReason:
         """Why the packet did not go on."""
-        assert not isinstance(self.verdict, Accept), self.verdict
+        assert isinstance(self.verdict, Drop | Reply), self.verdict
         return self.verdict.reason
 
     @property
@@ -216,13 +217,14 @@ class Node:
 
     def send(self, data: bytes, eni: int, now: float = 1.0, state: ChecksumState = ChecksumState.FINISHED) -> Outcome:
         """Let one packet in and say what became of it."""
-        behind = b"\xa5" * 5
+        room = bytes(QUEUED_BYTES_MAX - len(data)) if is_fragment(data, 0, len(data)) else b""
+        behind = room + b"\xa5" * 5
         buffer = bytearray(bytes(self.START) + data + behind)
         before = bytes(self.dataplane.counters.values)
         verdict = self.dataplane.receive_packet(buffer, self.START, len(data), state, eni, now)
         after = self.dataplane.counters.values
         moved = _moved(before, memoryview(after))
-        assert buffer[: self.START] == bytes(self.START) and buffer.endswith(behind), "wrote beside the packet"
+        assert buffer[: self.START] == bytes(self.START) and buffer.endswith(behind[len(room) :]), "wrote beside it"
         assert len(buffer) == self.START + len(data) + len(behind), "the buffer changed its size"
         packet = b""
         if isinstance(verdict, Accept):

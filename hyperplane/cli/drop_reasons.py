@@ -10,7 +10,7 @@ MEANINGS: dict[DropReason, str] = {
     DropReason.BAD_TCP_FLAGS: "TCP flags that no sender sets together",
     DropReason.BAD_TCP_OPTIONS: "TCP options that cannot be read",
     DropReason.IP_OPTIONS: "IP options are not carried",
-    DropReason.FRAGMENT: "a fragment: the kernel could not put the packet together",
+    DropReason.FRAGMENT: "a piece of a datagram that does not fit the others: overlapping, or behind the end",
     DropReason.UNSUPPORTED_PROTOCOL: "only TCP, UDP and ICMP errors are carried",
     DropReason.BAD_ICMP: "an ICMP message that is no error about a flow; an endpoint does not answer ping",
     DropReason.UNKNOWN_INTERFACE: "came in by an interface that the snapshot does not know",

@@ -32,6 +32,10 @@ class Count(IntEnum):
     """AWS metric PortAllocationErrorCount."""
     REJECTED_FLOWS = 16
     """AWS metric RejectedFlowCount: new flows refused for want of room."""
+    FRAGMENTS_HELD = 17
+    """Pieces of datagrams that waited here for the others."""
+    DATAGRAMS_INCOMPLETE = 18
+    """Datagrams of which pieces were missing for too long, or which made room for newer ones."""
 
 
 FIRST_DROP = 32

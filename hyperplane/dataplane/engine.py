@@ -80,6 +80,7 @@ class Dataplane:
     ) -> Verdict:
         """Run the packet of `length` bytes at `start` through the stages.
 
+        The last piece of a datagram becomes the whole, so behind every packet `buffer` has room for QUEUED_BYTES_MAX.
         After `Accept` the changed packet stands in the buffer at `start`, `packet_length` bytes long.
         """
         passage = self._passage
@@ -215,6 +216,7 @@ class Dataplane:
                 plane.counters.add(Count.FLOWS_EXPIRED)
             else:
                 plane.table.schedule(entry, now)
+        plane.counters.add(Count.DATAGRAMS_INCOMPLETE, plane.fragments.expire(now))
         plane.pools.resting.free(now, EXPIRED_PER_TICK_MAX)
         if now >= self._sweep_at:
             self._sweep_at = now + PORT_SWEEP_INTERVAL_S

@@ -21,6 +21,7 @@ from hyperplane.limits import (
 )
 from hyperplane.nat.port_pool import Draws
 from hyperplane.snapshot import Target
+from hyperplane.wire.reassembly import Reassembler
 
 _IPV4_BYTES = 4
 
@@ -37,6 +38,7 @@ class Plane:
         self.counters = Counters()
         self.replication: Replication
         self.hasher = hasher
+        self.fragments = Reassembler()
         self._replies: dict[int, TokenBucket] = {}
         self.flows_per_endpoint_max = FLOWS_PER_ENDPOINT_MAX
         self.half_open_per_endpoint_max = HALF_OPEN_PER_ENDPOINT_MAX

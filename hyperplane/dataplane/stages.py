@@ -5,7 +5,7 @@
 Each is a function (plane, passage) -> verdict or None. None means: on to the next. The first
 verdict ends the packet's way; `count` sees every verdict. No stage calls an earlier one.
 
-    parse      bytes become a Packet; what is malformed, fragmented or corrupt ends here
+    parse      bytes become a Packet, pieces a whole one; what is malformed or corrupt ends here
     classify   which ENI, which direction, which key
     find       the flow; what peers know is taken in before a packet is called unknown
     admit      no flow: may this packet start one? target and port are chosen here
@@ -18,10 +18,11 @@ verdict ends the packet's way; `count` sees every verdict. No stage calls an ear
 from hyperplane.dataplane.admission import Stage, admit
 from hyperplane.dataplane.answers import does_not_fit, expired, too_big
 from hyperplane.dataplane.counters import DROP_INDEX, Count
+from hyperplane.dataplane.loading import parse
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.tracking import track
-from hyperplane.dataplane.verdict import DROPS, MALFORMED, Accept, DropReason, Reply, Verdict
+from hyperplane.dataplane.verdict import DROPS, MALFORMED, Accept, DropReason, Hold, Reply, Verdict
 from hyperplane.errors import WireError
 from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.key import SUFFIX_BYTES, Direction
@@ -40,24 +41,6 @@ _ESTABLISHED = int(State.ESTABLISHED)
 _PACKETS_ORIGINAL, _BYTES_ORIGINAL = int(Count.PACKETS_ORIGINAL), int(Count.BYTES_ORIGINAL)
 _PACKETS_REPLY, _BYTES_REPLY = int(Count.PACKETS_REPLY), int(Count.BYTES_REPLY)
 _TCP_HEADER_BYTES = 20
-_USUAL_OPTIONS = b"\x01\x01\x08\x0a"
-_USUAL_BYTES = 12
-"""Two NOPs and a timestamp, which fills its room exactly (RFC 7323 appendix A): nearly every segment has just this."""
-
-
-def parse(plane: Plane, passage: Passage) -> Verdict | None:
-    """Bytes to headers, checksum verified or finished (RFC 791, 9293, 768, 792)."""
-    packet = passage.packet
-    try:
-        packet.load(passage.buffer, passage.start, passage.length, passage.checksum_state)
-        if packet.protocol == TCP:
-            options = packet.transport + _TCP_HEADER_BYTES
-            room = packet.payload - options
-            if room and (room != _USUAL_BYTES or passage.buffer[options : options + 4] != _USUAL_OPTIONS):
-                option_kinds(passage.buffer, options, packet.payload)
-    except WireError as error:
-        return MALFORMED[error.malformation]
-    return None
 
 
 def classify(plane: Plane, passage: Passage) -> Verdict | None:
@@ -215,6 +198,9 @@ def count(plane: Plane, passage: Passage, verdict: Verdict) -> None:
             values[_BYTES_REPLY] += passage.packet.length
         return
     assert not isinstance(verdict, Accept)
+    if isinstance(verdict, Hold):
+        values[Count.FRAGMENTS_HELD] += 1
+        return
     values[Count.PACKETS_DROPPED] += 1
     values[DROP_INDEX[verdict.reason]] += 1
     if isinstance(verdict, Reply):

@@ -67,6 +67,13 @@ class Drop(NamedTuple):
     reason: DropReason
 
 
+class Hold(NamedTuple):
+    """Let the packet disappear: the plane keeps its bytes until the rest of its datagram has come."""
+
+
+HELD = Hold()
+
+
 class Reply(NamedTuple):
     """Let the packet disappear and send `packet` back, by the ENI with this number."""
 
@@ -75,7 +82,7 @@ class Reply(NamedTuple):
     eni_number: int
 
 
-Verdict = Accept | Drop | Reply
+Verdict = Accept | Drop | Hold | Reply
 
 DROPS: dict[DropReason, Drop] = {reason: Drop(reason) for reason in DropReason}
 MALFORMED: dict[Malformation, Drop] = {fault: DROPS[DropReason(fault.value)] for fault in Malformation}

@@ -213,7 +213,7 @@ class Packet:
         if total_length != self.length:
             raise WireError(Malformation.BAD_LENGTH)
         if fragment & 0xBFFF:
-            # The kernel reassembles before it queues, so a fragment here is one it could not place.
+            # A piece has no ports and no sum: `reassembly.py` makes it whole first.
             raise WireError(Malformation.FRAGMENT)
         self.dont_fragment = fragment != 0
 

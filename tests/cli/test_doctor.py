@@ -147,11 +147,14 @@ def test_a_queue_that_cuts_super_packets_is_noticed(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.netns
-def test_fragments_that_stay_fragments_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    without = [line for line in scratch._RULES.splitlines() if "conntrack" not in line and "notrack" not in line]
-    monkeypatch.setattr(scratch, "_RULES", "\n".join(line for line in without if " -f " not in line) + "\n")
-    finding = probe("defragmentation").run(is_root=True)
-    assert (finding.status, finding.found) == (Status.MISSING, "a fragment of 1500 bytes came out of the queue")
+def test_a_kernel_that_puts_fragments_together_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asks = "*mangle\n-A PREROUTING -m conntrack ! --ctstate UNTRACKED -j DROP\n"
+    monkeypatch.setattr(scratch, "_RULES", scratch._RULES.replace("*mangle\n", asks))
+    finding = probe("fragments in a queue").run(is_root=True)
+    assert (finding.status, finding.found) == (
+        Status.MISSING,
+        "three fragments came out of the queue as one packet of 3028 bytes",
+    )
 
 
 @pytest.mark.netns
@@ -159,7 +162,9 @@ def test_rules_that_lead_nowhere_are_noticed(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(scratch, "WAIT_S", 0.01)
     monkeypatch.setattr(scratch, "_RULES", "*mangle\n-A PREROUTING -i hp-d1 -j DROP\nCOMMIT\n")
     assert probe("super-packets in a queue").run(is_root=True).status is Status.MISSING
-    assert probe("defragmentation").run(is_root=True).found == "the fragments of a datagram never became a packet"
+    assert (
+        probe("fragments in a queue").run(is_root=True).found == "a fragment was sent into a queue and never came out"
+    )
 
 
 @pytest.mark.netns
@@ -172,4 +177,4 @@ def test_a_target_that_no_kernel_has_is_noticed() -> None:
 def test_what_is_caught_is_what_was_sent() -> None:
     packets, segment_bytes = scratch.super_packet()
     assert scratch.catch(packets, segment_bytes) == (8040, ChecksumState.SEGMENTED)
-    assert scratch.catch(scratch.fragments()) == (3028, ChecksumState.FINISHED)
+    assert scratch.catch(scratch.fragments()) == (1500, ChecksumState.FINISHED)

@@ -231,7 +231,13 @@ def test_an_eni_that_nobody_knows() -> None:
     silent(node, tcp(CLIENT, ENDPOINT, flags=SYN), 77, DropReason.UNKNOWN_INTERFACE)
 
 
-@pytest.mark.parametrize("case", MALFORMED, ids=lambda case: case.description)
+PIECES = ("first fragment", "last fragment")
+"""No packets by themselves, but pieces that wait for others: `test_fragments.py`."""
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in MALFORMED if case.description not in PIECES], ids=lambda case: case.description
+)
 @pytest.mark.parametrize("eni", [DOOR, EXIT])
 def test_nat_32_nat_48_s_08_malformed_packets_leave_a_counter_and_nothing_else(case: Malformed, eni: int) -> None:
     silent(MemoryZone().node(0), case.packet, eni, DropReason(case.malformation.value))

@@ -68,7 +68,9 @@ def test_one_queue_needs_no_choice() -> None:
 def test_spray_mode_gives_every_queue_the_same_chance() -> None:
     text = render(Steering((InterfaceSteering("hp-e1", (10, 11, 12)),), Mode.SPRAY))
     undecided = "-m mark --mark 0x0/0xc0000000"
-    assert chains(text, "mangle")["hp-e1"][:3] == [
+    hashed = "-j HMARK --hmark-tuple src,dst,sport,dport --hmark-rnd 0x68702d31 --hmark-mod 3 --hmark-offset 0x40000001"
+    assert chains(text, "mangle")["hp-e1"][:4] == [
+        f"{undecided} -m u32 --u32 4&0x3FFF=1:0x3FFF {hashed}",
         f"{undecided} -m statistic --mode random --probability 0.3333333333 -j MARK --set-xmark 0x40000001/0xffffffff",
         f"{undecided} -m statistic --mode random --probability 0.5000000000 -j MARK --set-xmark 0x40000002/0xffffffff",
         f"{undecided} -j MARK --set-xmark 0x40000003/0xffffffff",
@@ -78,8 +80,6 @@ def test_spray_mode_gives_every_queue_the_same_chance() -> None:
 def test_nothing_passes_before_it_was_looked_at() -> None:
     assert chains(render(TWO), "mangle")["PREROUTING"] == [
         "-i lo -j ACCEPT",
-        "-m conntrack ! --ctstate UNTRACKED -j DROP",
-        "-f -j DROP",
         "-p tcp -j hp-in_",
         "-p udp -j hp-in_",
         "-p icmp -j hp-in_",
@@ -164,7 +164,7 @@ def test_a_thousand_interfaces_cost_a_packet_few_rules() -> None:
 def test_lines_are_fit_for_restore(steering: Steering) -> None:
     text = render(steering)
     assert text.endswith("COMMIT\n")
-    assert re.fullmatch(r"[A-Za-z0-9 *:\[\]!.,/+\n_-]+", text), "no quote, no escape"
+    assert re.fullmatch(r"[A-Za-z0-9 *:\[\]!.,/+&=\n_-]+", text), "no quote, no escape"
 
 
 def test_marks_do_not_overlap() -> None:

@@ -96,13 +96,13 @@ def _super_packets() -> str:
     return f"{length} bytes came out of a queue whole"
 
 
-def _defragmentation() -> str:
+def _fragments() -> str:
     caught = catch(fragments())
     if caught is None:
-        raise Absent("the fragments of a datagram never became a packet")
-    if caught[0] < DATAGRAM_BYTES:
-        raise Absent(f"a fragment of {caught[0]} bytes came out of the queue")
-    return f"three fragments came out of a queue as one packet of {caught[0]} bytes"
+        raise Absent("a fragment was sent into a queue and never came out")
+    if caught[0] > DATAGRAM_BYTES:
+        raise Absent(f"three fragments came out of the queue as one packet of {caught[0]} bytes")
+    return f"a fragment of {caught[0]} bytes came out of a queue as it was"
 
 
 def _nft_queue() -> str:
@@ -180,12 +180,6 @@ PROBES = (
         _config("NETFILTER_XT_TARGET_CT"),
     ),
     Probe(
-        "conntrack match",
-        _rule("mangle", "-m conntrack ! --ctstate UNTRACKED -j DROP"),
-        "fragments are not put together, tracked packets not refused",
-        _config("NETFILTER_XT_MATCH_CONNTRACK"),
-    ),
-    Probe(
         "mark match and MARK target",
         _rule("mangle", "-m mark --mark 0x0/0x1 -j MARK --set-xmark 0x1/0xffffffff"),
         "the way out of a packet cannot be chosen",
@@ -196,7 +190,7 @@ PROBES = (
         "spray steering",
         _steering(Mode.SPRAY),
         "the lab setting `steering: spray` (a test of replication) cannot be used",
-        _config("NETFILTER_XT_MATCH_STATISTIC"),
+        _config("NETFILTER_XT_MATCH_STATISTIC", "NETFILTER_XT_MATCH_U32"),
         required=False,
     ),
     Probe(
@@ -205,7 +199,12 @@ PROBES = (
         "the fabric does not start: it wants a sender's packets whole, which is ten times faster",
         _config("NETFILTER_NETLINK_QUEUE") + " that knows NFQA_CFG_F_GSO",
     ),
-    Probe("defragmentation", _defragmentation, "fragmented datagrams are dropped", _config("NF_DEFRAG_IPV4")),
+    Probe(
+        "fragments in a queue",
+        _fragments,
+        "the kernel puts fragments together itself, and mixes those of hosts with equal addresses",
+        "no rule or module that asks for connection states (NF_DEFRAG_IPV4) in new namespaces",
+    ),
     Probe("raw sockets", _raw_sockets, "no resets and ICMP errors, no trace, no capture", "the capability CAP_NET_RAW"),
     Probe("pidfd", _pidfd, "a dead node is noticed late", "a kernel with pidfd_open(2)", as_root=False),
     Probe(

@@ -40,8 +40,6 @@ _RULES = f"""\
 -A PREROUTING -j CT --notrack
 COMMIT
 *mangle
--A PREROUTING -m conntrack ! --ctstate UNTRACKED -j DROP
--A PREROUTING -f -j DROP
 -A PREROUTING -i {_CATCHER} -s {_SOURCE} -j NFQUEUE --queue-num {_QUEUE}
 COMMIT
 """
