@@ -3,6 +3,7 @@
 import io
 import os
 import secrets
+import select
 import signal
 import socket
 import threading
@@ -16,6 +17,7 @@ from hyperplane.io.capture import Bounds, Capture, by_hop, file_of, stop_signals
 from hyperplane.io.hops import Hop, Place, Places
 from hyperplane.io.lab_file import DEFAULT_LAB
 from hyperplane.io.running_lab import lab_of_file
+from hyperplane.io.tap import Tap, TappedPacket
 from netns.build import build
 from netns.clean import clean
 from netns.namespace import open_socket
@@ -67,16 +69,26 @@ def test_each_hop_has_its_file_and_count_is_exact(places: tuple[Place, Place]) -
 @pytest.mark.netns
 def test_one_stream_holds_all_places_in_order(places: tuple[Place, Place]) -> None:
     stream = io.BytesIO()
+    witness = Tap(places[1].namespace, places[1].interface)  # the kernel tells those that came later first
     capture = Capture(Bounds(packets=4))
     capture.add("all", stream, places)
     send(places[0], 2)
+    arrived: list[TappedPacket] = []
+    while len(arrived) < 2:
+        assert select.select([witness], [], [], 10)[0], "both arrive"
+        arrived += witness.read()
+    witness.close()
     with stop_signals() as (stopped, wake):
         capture.run(stopped, wake)
     capture.close()
     read = list(RawPcapNgReader(io.BytesIO(stream.getvalue())))
-    assert [(bytes(data)[14:], about.ifname.decode()) for data, about in read] == [
-        (packet, place.name) for packet in (b"packet 0", b"packet 1") for place in places
-    ]
+    times = [about.tshigh << 32 | about.tslow for _, about in read]
+    assert times == sorted(times)
+    found = [(bytes(data)[14:], about.ifname.decode()) for data, about in read]
+    assert [packet for packet, name in found if name == places[0].name] == [b"packet 0", b"packet 1"]
+    assert [packet for packet, name in found if name == places[1].name] == [b"packet 0", b"packet 1"]
+    for packet in (b"packet 0", b"packet 1"):
+        assert found.index((packet, places[0].name)) < found.index((packet, places[1].name))
 
 
 @pytest.mark.netns
