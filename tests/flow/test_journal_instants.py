@@ -8,7 +8,7 @@ import pytest
 
 from hyperplane.flow import journal
 from hyperplane.flow.entry import NO_ROW, FlowEntry
-from hyperplane.flow.journal import Delta, JournalWriter, journal_bytes
+from hyperplane.flow.journal import Delta, JournalReader, JournalWriter, journal_bytes
 from hyperplane.flow.tcp_state import State
 from hyperplane.limits import JOURNAL_ROW_BYTES
 from tests.flow.flows import Flows, delta_of
@@ -154,6 +154,24 @@ def test_a_row_that_changes_its_flow_under_the_reader_is_never_a_mixture(family:
 
     for at_line in range(30):
         assert delta_of(comer, 0) in once(at_line), at_line
+
+
+def _read_into(found: list[Delta], reader: JournalReader) -> None:
+    found += read_all(reader)
+
+
+def test_a_reader_that_looks_at_any_instant_of_a_telling_knows_it_in_the_end() -> None:
+    """An announcement before the row is written would be read too early, and not come again."""
+    flows = Flows()
+    for at_line in range(20):
+        memory = fresh()
+        writer = JournalWriter(memoryview(memory))
+        reader = reader_of(memory)
+        read_all(reader)
+        entry = flows.entry()
+        found: list[Delta] = []
+        interrupted(partial(writer.write, entry), MODULE, at_line, partial(_read_into, found, reader))
+        assert delta_of(entry, 0) in found + read_all(reader), at_line
 
 
 def test_a_change_that_was_told_is_read_though_the_next_was_cut_off() -> None:

@@ -19,7 +19,7 @@ from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.journal import JournalReader
 from hyperplane.flow.key import SUFFIX_BYTES, parts_of
 from hyperplane.wire.packet import ChecksumState
-from tests.cases import TCP, UDP, SocketAddress
+from tests.cases import SYN, TCP, UDP, SocketAddress
 from tests.dissection import Seen, dissect
 from tests.nodes import EXIT
 from tests.sim.ends import NUMBERS, Call, Violation
@@ -57,6 +57,16 @@ class Thread:
     """Whatever it was before this moment may be forgotten."""
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Who used a source tuple last."""
+
+    user: tuple[int, SocketAddress]
+    at: float
+    opens: bool
+    """Whether his last packet was a SYN: it may have left the flow half open, also one that was open before."""
+
+
 class Audit:
     """Watches one world."""
 
@@ -66,7 +76,7 @@ class Audit:
         self.world = world
         self.damaged: set[bytes] = set()
         self.threads: dict[tuple[int, SocketAddress, int], Thread] = {}
-        self.users: dict[tuple[SocketAddress, SocketAddress, int], tuple[tuple[int, SocketAddress], float]] = {}
+        self.users: dict[tuple[SocketAddress, SocketAddress, int], Use] = {}
         self._void_before = -1.0
         self._readers: list[JournalReader] = []
         self._told: set[tuple[int, bytes, bytes, bytes]] = set()
@@ -102,7 +112,7 @@ class Audit:
         else:
             self._to_target(index, eni, seen, before, out_eni, is_first)
         plane = self.world.zone.nodes[index].dataplane.plane
-        if len(plane.table) > plane.replication.flows_max or len(plane.table.translated) != len(plane.table):
+        if len(plane.table) > self.world.plan.flows_max or len(plane.table.translated) != len(plane.table):
             raise Violation(f"INV-8: node {index} holds {len(plane.table)} flows")
 
     def _to_target(self, index: int, eni: int, seen: Seen, before: Seen, out_eni: int, is_first: bool) -> None:
@@ -115,7 +125,8 @@ class Audit:
         call = self.world.current.get((eni, before.source))
         if call is not None and 0 < (before.sequence - call.isn) % NUMBERS < ONE_CALL:
             thread.confirmed_at = now
-        self._one_user(seen.source, seen.destination, seen.protocol, (eni, before.source))
+        opens = seen.flags & SYN != 0
+        self._one_user(seen.source, seen.destination, seen.protocol, (eni, before.source), opens)
         if is_first:
             self._is_told(index, eni, before)
 
@@ -148,13 +159,24 @@ class Audit:
         return False
 
     def _one_user(
-        self, source: SocketAddress, target: SocketAddress, protocol: int, user: tuple[int, SocketAddress]
+        self, source: SocketAddress, target: SocketAddress, protocol: int, user: tuple[int, SocketAddress], opens: bool
     ) -> None:
+        """INV-1, from the client's packets alone: they keep a flow alive longest.
+
+        After the last of them a flow stays 60 s if that was a SYN, 120 s or more if not, and its port rests 60 s.
+        The loser of two rivals, and what was void, only rests.
+        """
         now = self.world.now
-        before, last_at = self.users.get((source, target, protocol), (user, now))
-        if before != user and now - last_at < REST_S - 0.1:
-            raise Violation(f"INV-1: {source} to {target} of {before} is {user}'s {now - last_at:.1f} s later")
-        self.users[source, target, protocol] = (user, now)
+        before = self.users.get((source, target, protocol))
+        if before is not None and before.user != user:
+            needed_s = REST_S
+            if not self.world.plan.overtaking and self._void_before < 0:
+                needed_s += HALF_OPEN_S if before.opens else CLOSING_S
+            if now - before.at < needed_s - SLACK_S:
+                raise Violation(
+                    f"INV-1: {source} to {target} of {before.user} is {user}'s {now - before.at:.1f} s later"
+                )
+        self.users[source, target, protocol] = Use(user, now, opens)
 
     def _to_client(self, index: int, seen: Seen, before: Seen, out_eni: int) -> None:
         if seen.source[0] != "10.0.1.10" or out_eni == EXIT:
@@ -168,7 +190,6 @@ class Audit:
             raise Violation(f"INV-3: a packet for {before.destination} goes to {seen.destination}")
         if seen.protocol == TCP:
             thread.touched_at = now
-        self._one_user(before.destination, before.source, seen.protocol, (out_eni, seen.destination))
 
     def _is_told(self, index: int, eni: int, before: Seen) -> None:
         """INV-5."""

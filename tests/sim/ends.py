@@ -153,6 +153,8 @@ class Call:
 
     def _on_data(self, wire: Wire, seen: Seen) -> None:
         if seen.sequence != self.expected:
+            if not seen.payload and (seen.sequence + 1) % NUMBERS == self.expected:
+                self._send(wire, ACK, self.next_to_send)
             return
         if seen.payload and not seen.payload.startswith(b">%d/" % self.number):
             raise Violation(f"call {self.number} got what is another's: {seen.payload!r}")
@@ -193,9 +195,10 @@ class Accepted:
 
 @dataclass(slots=True)
 class Server:
-    """One target. It answers what it is asked and never speaks first."""
+    """One target. It answers what it is asked, never speaks first, and may ask once whether the client still lives."""
 
     address: SocketAddress
+    late_s: float = 0.0
     connections: dict[SocketAddress, Accepted] = field(default_factory=dict)
     accepted_count: int = 0
 
@@ -232,11 +235,18 @@ class Server:
         isn = (self.accepted_count * 7_654_321) % NUMBERS
         self.connections[seen.source] = Accepted(isn, seen.sequence, (seen.sequence + 1) % NUMBERS, (isn + 1) % NUMBERS)
         self._answer_syn(wire, seen.source, self.connections[seen.source], REPEAT_FIRST_S)
+        if self.late_s:
+            wire.at(wire.now + self.late_s, self._ask, wire, seen.source, self.connections[seen.source])
 
     def _answer_syn(self, wire: Wire, peer: SocketAddress, connection: Accepted, repeat_s: float) -> None:
         if not connection.confirmed and self.connections.get(peer) is connection and repeat_s < 64:
             self._send(wire, peer, SYN | ACK, connection.isn, (connection.peer_isn + 1) % NUMBERS)
             wire.at(wire.now + repeat_s, self._answer_syn, wire, peer, connection, repeat_s * 2)
+
+    def _ask(self, wire: Wire, peer: SocketAddress, connection: Accepted) -> None:
+        """A keep-alive (RFC 9293 section 3.8.4): nothing new, one number too early."""
+        if connection.confirmed and self.connections.get(peer) is connection:
+            self._send(wire, peer, ACK, (connection.next_to_send - 1) % NUMBERS, connection.expected)
 
     def _on_data(self, wire: Wire, seen: Seen, connection: Accepted) -> None:
         if seen.payload and seen.sequence == connection.expected:

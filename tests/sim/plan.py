@@ -37,6 +37,12 @@ class Plan:
     """(when, for how long all clients sleep)."""
     generations: tuple[tuple[float, int], ...]
     """(when, how many nodes the next generation has)."""
+    together: bool
+    """Calls begin at a few moments, all at once, instead of one by one."""
+    late_s: float
+    """So long after the handshake a target says a word on its own; 0 is never."""
+    flows_max: int = 64
+    """Flows of one node."""
 
 
 CHANGES = ("nothing", "door removed", "door closed", "exit removed", "target removed", "rules closed")
@@ -69,6 +75,8 @@ def plan_of(seed: int) -> Plan:
         reloads=tuple((at, chance.choice(CHANGES), chance.uniform(0.5, 20)) for at in moments(3)),
         sleeps=tuple((at, chance.choice((50.0, 130.0, 340.0, 400.0))) for at in moments(1)),
         generations=tuple((at, chance.choice((1, 2, 3, 4))) for at in moments(2)),
+        together=chance.random() < 0.3,
+        late_s=chance.choice((0.0, 0.0, 130.0, 400.0)),
     )
 
 

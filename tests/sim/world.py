@@ -49,7 +49,7 @@ class World:
         self.changes: list[str] = []
         self.zone: SimZone = SimZone(self, self.snapshot(), self.plan.node_count)
         self.lives = [Life() for _ in range(self.plan.node_count)]
-        self.servers = {(address, 8080): Server((address, 8080)) for address in TARGETS}
+        self.servers = {(address, 8080): Server((address, 8080), self.plan.late_s) for address in TARGETS}
         self.calls: list[Call] = []
         self.current: dict[tuple[int, SocketAddress], Call] = {}
         self.audit = Audit(self)
@@ -297,7 +297,9 @@ class World:
             doors = [door(number, shard=entry, load_balancer_eni=0) for number in (DOOR, DOOR_B)]
         self.version += 1
         targets = TARGETS[:1] if "target removed" in self.changes else TARGETS
-        return snapshot_of(*doors, *exits, targets=targets, version=self.version, flows_per_node_max=64)
+        return snapshot_of(
+            *doors, *exits, targets=targets, version=self.version, flows_per_node_max=self.plan.flows_max
+        )
 
     def change(self, what: str, seconds: float) -> None:
         self.changes.append(what)
@@ -347,7 +349,8 @@ class World:
         for number in range(plan.calls):
             client = ("10.0.1.50", 40_000 + number // 3)
             for _ in range(chance.randint(1, 3)):
-                self.at(chance.uniform(0, CHAOS_S), self.begin_call, chance.choice((DOOR, DOOR_B)), client)
+                at = float(chance.choice((1, 20, 40))) if plan.together else chance.uniform(0, CHAOS_S)
+                self.at(at, self.begin_call, chance.choice((DOOR, DOOR_B)), client)
         for number in range(plan.talkers):
             for step in range(chance.randint(1, 6)):
                 at = chance.uniform(0, CHAOS_S)
