@@ -21,6 +21,7 @@ class Malformation(Enum):
     FRAGMENT = "fragment"
     UNSUPPORTED_PROTOCOL = "unsupported_protocol"
     BAD_ICMP = "bad_icmp"
+    TOO_LONG = "too_long"
 
 
 class WireError(ValueError):

@@ -32,6 +32,7 @@ MEANINGS: dict[DropReason, str] = {
     DropReason.CATCHING_UP: "the node had not read all that its peers told it; the sender tries again",
     DropReason.TIME_EXCEEDED: "its time to live ended here; the sender was told",
     DropReason.TOO_BIG: "larger than the way out and not to be cut; the sender was told",
+    DropReason.TOO_LONG: "a datagram of more than 65,531 bytes, header and all: the kernel's queue cannot give it back",
 }
 
 _PREFIX = "dropped_"

@@ -53,6 +53,9 @@ class DropReason(Enum):
     # answered instead
     TIME_EXCEEDED = "time_exceeded"
     TOO_BIG = "too_big"
+    # last, for the order is the layout of every node's page (also a Malformation)
+    TOO_LONG = "too_long"
+    """Pieces that make a datagram longer than a queue can give back."""
 
 
 class Accept(NamedTuple):

@@ -11,7 +11,8 @@ interface has a bounded room of its own, so nobody can fill the room of others.
 Refused, together with everything else of the same datagram (RFC 5722, which Linux follows for IPv4 too): pieces
 that overlap, pieces that repeat a place with other bytes, a piece behind the end, two ends. A single piece is
 refused when its data is empty, when it reaches beyond 65,535 bytes, or when it is not the last
-and not a multiple of eight bytes. Headers with options and the reserved flag are refused too.
+and not a multiple of eight bytes. Headers with options and the reserved flag are refused too. A whole that is longer
+than QUEUED_BYTES_MAX is refused as TOO_LONG: its last piece could not be answered with it.
 
 The whole has the first piece's header, without fragment fields; DF is gone, it may be cut again. If any piece
 says "congestion experienced" the whole does (RFC 3168 section 5.3). Room is made by forgetting the
@@ -94,7 +95,7 @@ class _Datagram:
         header = bytearray(self.pieces[0][:HEADER_BYTES])
         length = HEADER_BYTES + self.held_bytes
         if length > QUEUED_BYTES_MAX:
-            raise WireError(Malformation.BAD_LENGTH)
+            raise WireError(Malformation.TOO_LONG)
         header[1] |= _CONGESTION_EXPERIENCED if self.congested else 0
         header[2:4] = length.to_bytes(2, "big")
         header[6:8] = header[10:12] = bytes(2)

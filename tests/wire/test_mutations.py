@@ -185,5 +185,6 @@ def test_no_mutation_raises_anything_but_a_wire_error() -> None:
                     accepted[name] += 1
                 except WireError as refusal:
                     refused[refusal.malformation] += 1
-    assert set(refused) == set(Malformation), set(Malformation) - set(refused)
+    possible = set(Malformation) - {Malformation.TOO_LONG}  # only pieces put together are
+    assert set(refused) == possible, set(refused) ^ possible
     assert min(accepted.values()) > MUTATIONS // 1000 and len(accepted) == 9, accepted

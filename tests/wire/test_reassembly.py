@@ -140,7 +140,7 @@ def test_the_largest_that_a_queue_can_hold() -> None:
             whole = add(reassembler, last)
             assert whole is not None and len(whole) == QUEUED_BYTES_MAX
         else:
-            assert refused(reassembler, last) is Malformation.BAD_LENGTH
+            assert refused(reassembler, last) is Malformation.TOO_LONG
 
 
 def test_interfaces_and_identifications_are_kept_apart() -> None:
