@@ -6,7 +6,8 @@ Order matters, because packets may flow while we work:
 2. links of ours that the topology does not know go, then bridges and veth pairs come;
 3. per link: sysctls before it is up (IPv6 acts at the moment a link comes up), then MAC, MTU,
    bridge, up, addresses;
-4. routes last, those to direct neighbours before those through them.
+4. routes, those to direct neighbours before those through them;
+5. when an address has moved, everybody forgets by which MAC, and bridges by which port, it was to be found.
 
 A pair is whole when its two ends point at each other, by index and by namespace; a half, a
 stranger under the right name, or an end whose peer sits elsewhere is deleted and made anew.
@@ -78,11 +79,24 @@ class _Builder:
                 self._make_bridge(space.name, bridge)
         for link in self._topology.links:
             self._make_pair(link)
+        moved: set[str] = set()
         for space in spaces:
             ends = tuple(item for item in self._wanted[space.name].values() if isinstance(item, LinkEnd))
-            for deed in settle(space, ends, self._pool.of(space.name)):
+            settled = settle(space, ends, self._pool.of(space.name))
+            for deed in settled.deeds:
                 self._did(space.name, deed)
+            moved |= settled.moved
+        if moved:
+            for space in spaces:
+                self._forget_moved(space, moved)
         return tuple(self._changes)
+
+    def _forget_moved(self, space: Namespace, addresses: set[str]) -> None:
+        netlink = self._pool.of(space.name)
+        for bridge in space.bridges:
+            netlink.forget_ports(bridge.name)
+        if count := netlink.forget_neighbours(addresses):
+            self._did(space.name, f"forgot {count} neighbours whose addresses have moved")
 
     def _did(self, namespace: str, deed: str) -> None:
         self._changes.append(Change(namespace, deed))

@@ -16,7 +16,7 @@ import errno
 import ipaddress
 import socket
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import pyroute2
@@ -33,6 +33,8 @@ SOCKETS_MAX = 256
 DUMP_TRIES_MAX = 8
 
 _ADDRESS_WITHOUT_DAD = 0x02  # linux/if_addr.h, IFA_F_NODAD
+_LEARNED = 0x02 | 0x04 | 0x08 | 0x10
+"""linux/neighbour.h, NUD_REACHABLE, STALE, DELAY, PROBE: somebody has told the MAC."""
 
 
 class Netlink:
@@ -105,6 +107,24 @@ class Netlink:
         address = ipaddress.ip_interface(text)
         with self._deed(f"delete address {text} of {name}"), self._tolerating(errno.EADDRNOTAVAIL):
             self._ip.addr("del", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
+
+    # --- neighbours ---
+
+    def forget_neighbours(self, addresses: Collection[str]) -> int:
+        """Ask anew for the MACs of these addresses when they are needed next. Returns how many were known."""
+        count = 0
+        for message in self._dump("neighbours", self._ip.get_neighbours):
+            if message["state"] & _LEARNED and message.get_attr("NDA_DST") in addresses:
+                count += 1
+                place = {"dst": message.get_attr("NDA_DST"), "ifindex": message["ifindex"]}
+                with self._deed("forget a neighbour"), self._tolerating(errno.ENOENT):
+                    self._ip.neigh("del", **place)
+        return count
+
+    def forget_ports(self, bridge: str) -> None:
+        """Let a bridge learn again behind which port each MAC is."""
+        with self._deed(f"flush what {bridge} has learned"):
+            self._ip.link("set", ifname=bridge, kind="bridge", br_fdb_flush=1)
 
     # --- routes ---
 

@@ -1,10 +1,16 @@
 """What the links of one namespace carry: sysctls, MAC, MTU, bridge, state, addresses, routes.
 
 The last steps of `build`, for links that all exist.
+
+An address that comes to a link, or a link that gets another MAC, is news to the neighbours: for half a minute and more
+they would go on sending to whoever had the address before (RFC 1122 section 2.3.2.1). So `settle` tells which
+addresses have moved, and `build` makes everybody else forget them once all links are up. A host on a real wire
+announces itself instead (RFC 5227 section 2.3), and hopes that it is heard.
 """
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from netns.link import Netlink
 from netns.link_state import LinkState
@@ -14,18 +20,33 @@ from netns.sysctl import link_sysctls, set_sysctls
 from netns.topology import Bridge, LinkEnd, Namespace, Route
 
 
-def settle(space: Namespace, ends: tuple[LinkEnd, ...], netlink: Netlink) -> list[str]:
-    """Make the links of the namespace carry what they shall. Returns what was done.
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What `settle` did."""
+
+    deeds: tuple[str, ...]
+    moved: frozenset[str]
+    """Addresses, without prefix length, whose neighbours may know another MAC for them."""
+
+
+def settle(space: Namespace, ends: tuple[LinkEnd, ...], netlink: Netlink) -> Settled:
+    """Make the links of the namespace carry what they shall.
 
     Raises KernelError, SysctlRefused, NamespaceMissing.
     """
-    return list(_Settler(space, ends, netlink).run())
+    settler = _Settler(space, ends, netlink)
+    deeds = tuple(settler.run())
+    return Settled(deeds, frozenset(settler.moved))
 
 
 def bridge_mac(namespace: str, name: str) -> str:
     """A fixed local address. Left alone, a bridge takes its lowest port's and changes it under its neighbours."""
     digest = hashlib.sha256(f"{namespace}/{name}".encode()).digest()
     return ":".join(f"{byte:02x}" for byte in bytes([0x02]) + digest[:5])
+
+
+def _host(address: str) -> str:
+    return address.partition("/")[0]
 
 
 class _Settler:
@@ -36,6 +57,7 @@ class _Settler:
         self._ends = ends
         self._netlink = netlink
         self._links = netlink.links()
+        self.moved: set[str] = set()
 
     def run(self) -> Iterator[str]:
         yield from self._match_sysctls()
@@ -46,7 +68,7 @@ class _Settler:
             self._links = self._netlink.links()
         for bridge in self._space.bridges:
             mac = bridge_mac(self._space.name, bridge.name)
-            yield from self._match_link(self._links[bridge.name], mac, bridge.mtu)
+            yield from self._match_link(self._links[bridge.name], mac, bridge)
         held = self._netlink.addresses() if self._ends or self._space.bridges else {}
         items: tuple[LinkEnd | Bridge, ...] = (*self._ends, *self._space.bridges)
         for item in items:
@@ -65,15 +87,16 @@ class _Settler:
         if state.bridge_index != bridge_index:
             self._netlink.set_link(state.name, state.index, master=bridge_index)
             yield f"{state.name} put into {end.bridge}" if end.bridge else f"{state.name} taken out of its bridge"
-        yield from self._match_link(state, end.mac or state.mac, end.mtu)
+        yield from self._match_link(state, end.mac or state.mac, end)
 
-    def _match_link(self, state: LinkState, mac: str, mtu: int) -> Iterator[str]:
+    def _match_link(self, state: LinkState, mac: str, item: LinkEnd | Bridge) -> Iterator[str]:
         if state.mac != mac:
             self._netlink.set_link(state.name, state.index, address=mac)
+            self.moved.update(map(_host, item.addresses))
             yield f"{state.name} given MAC {mac}"
-        if state.mtu != mtu:
-            self._netlink.set_link(state.name, state.index, mtu=mtu)
-            yield f"{state.name} given MTU {mtu}"
+        if state.mtu != item.mtu:
+            self._netlink.set_link(state.name, state.index, mtu=item.mtu)
+            yield f"{state.name} given MTU {item.mtu}"
         if not state.up:
             self._netlink.set_link(state.name, state.index, state="up")
             yield f"{state.name} set up"
@@ -87,6 +110,7 @@ class _Settler:
         for address in item.addresses:
             if address not in found:
                 self._netlink.add_address(item.name, index, address)
+                self.moved.add(_host(address))
                 yield f"address {address} of {item.name} added"
 
     def _match_routes(self) -> Iterator[str]:
