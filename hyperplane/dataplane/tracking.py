@@ -1,4 +1,19 @@
-"""The track stage: a flow's state and age move, and the peers are told before the packet leaves."""
+"""The track stage: a flow's state and age move, and the peers are told before the packet leaves.
+
+A reset passes if it can be of this conversation, and puts the flow under the closing timer. Whether it was
+believed nobody here can know: what is in the receiver's window but not exactly the next byte is answered
+with a challenge ACK, and the conversation goes on (RFC 5961 section 3.2). What happens then is our choice:
+
+- The client's next segment shows that the reset was none: the flow is established again, under its idle
+  timer, on all nodes (RFC 6146 section 3.5.2.2 does so too). Segments that were behind a real reset on
+  their way do the same; the target answers each of them with another reset, which is the last word.
+- The target's segments pass and show nothing, also a challenge ACK: a target alone keeps no flow that is over.
+- If the client says nothing within the closing timer, the flow ends. A quiet connection that met a reset
+  which nobody believed is lost then, and told so at its next segment, as after the idle timer. Linux has
+  that one live on: it shortens the timer only for a reset of exactly the next byte
+  (`net/netfilter/nf_conntrack_proto_tcp.c`). We cannot tell: the next byte may have been seen by another
+  node, and numbers are not told. What AWS does is not documented.
+"""
 
 from hyperplane.dataplane.counters import Count
 from hyperplane.dataplane.passage import Passage

@@ -6,6 +6,7 @@ from hyperplane.dataplane.verdict import DropReason
 from hyperplane.flow.tcp_state import State
 from tests.cases import ACK, CLIENT, ENDPOINT, FIN, PSH, RST, SYN, linux_syn, tcp
 from tests.conversation import Conversation
+from tests.dissection import dissect
 from tests.nodes import DOOR, MemoryZone, Node
 
 IDLE_S, HALF_OPEN_S, CLOSING_S = 350, 60, 120
@@ -196,6 +197,54 @@ def test_nat_23_a_client_keeps_its_flow_after_a_reset_that_was_none() -> None:
         for it in (node, there):
             it.pass_time(now)
         talk.exchange(node, now)
+
+
+def test_nat_23_a_client_that_only_listens_keeps_its_flow_too() -> None:
+    """It has closed its half, and a reset in its name makes the target send a challenge ACK: it answers data."""
+    node, there = two_nodes()
+    talk = Conversation()
+    talk.open(node, 1.0)
+    assert talk.up(node, 2.0, FIN | ACK).accepted
+    assert talk.up(there, 3.0, RST, sequence=talk.client_next + 100).accepted
+    assert talk.down(there, 3.0).accepted, "the challenge"
+    assert state_at(there) is State.RESET
+    for now in (100.0, 400.0, 700.0):
+        for it in (node, there):
+            it.dataplane.settle(now)
+            it.pass_time(now)
+        assert talk.down(there, now, PSH | ACK, b"more of it").accepted
+        assert talk.up(node, now).accepted
+        assert state_at(node) is State.ESTABLISHED
+
+
+def test_a_reset_that_nobody_believed_ends_a_conversation_that_rests() -> None:
+    """The documented choice: the client has the closing timer to show that the reset was none."""
+    in_time, too_late = 2.0 + CLOSING_S - 1, 2.0 + CLOSING_S + 1
+    for now, goes_on in ((in_time, True), (too_late, False)):
+        node, _ = two_nodes()
+        talk = Conversation()
+        talk.open(node, 1.0)
+        assert talk.down(node, 2.0, RST, sequence=talk.target_next + 100).accepted
+        node.pass_time(now)
+        out = talk.up(node, now, PSH | ACK, b"still here")
+        assert out.accepted is goes_on
+        if not goes_on:
+            assert (out.eni, dissect(out.packet).flags) == (DOOR, RST), "and is told"
+
+
+def test_what_was_on_its_way_behind_a_reset_keeps_nothing() -> None:
+    """The target has forgotten the connection: it answers each of them with a reset."""
+    node, _ = two_nodes()
+    talk = Conversation()
+    talk.open(node, 1.0)
+    talk.exchange(node, 1.0)
+    assert talk.down(node, 2.0, RST | ACK).accepted
+    for _ in range(3):
+        assert talk.up(node, 2.0, PSH | ACK, b"too late").accepted
+        assert talk.down(node, 2.0, RST, acknowledgment=0).accepted
+    assert state_at(node) is State.RESET
+    node.pass_time(2.0 + CLOSING_S + 1)
+    assert node.flows == 0
 
 
 def test_a_target_cannot_bring_a_flow_back_that_was_reset() -> None:
