@@ -217,7 +217,8 @@ class Audit:
     def cut_off(self, call: Call) -> None:
         """A reset that a client believes. Right only if its flow had ended."""
         thread = self.threads[call.door, call.client, TCP]
-        silent_s = self.world.now - thread.touched_at
+        # What a target says alone at the end keeps nothing alive.
+        silent_s = self.world.now - (thread.asked_at if call.phase == "closing" else thread.touched_at)
         if thread.rivals or thread.void_at > thread.began_at:
             return
         timeout_s = {"opening": HALF_OPEN_S, "closing": CLOSING_S}.get(call.phase, IDLE_S)
