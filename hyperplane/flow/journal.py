@@ -23,6 +23,14 @@ area instead ("rebuild"): that is always enough, because rows are whole and join
             +--------+-----+----------+----------+------+------+-------+-------+-------+--------+----+
     moving  bit 63 in use | 62..55 state | 54..47 epoch | 46..39 scales | 38..0 seen, ms
 
+Other processors must see these stores in the order in which they are made, and make their own loads in
+order too. On x86-64 they do (total store order; Intel SDM volume 3A, "Memory Ordering"). On a machine with a
+weaker order the journal is not safe while its writer runs, and Python has no barrier that would make it
+so: a row of which a part comes late is not read (the checksum), but a row whose whole identity comes late
+is read as the flow that had it before, and an announcement that comes before its row or its word is used
+up: the change stays unknown until that flow is told of again or the reader rebuilds for another reason.
+A killed writer leaves nothing out of order on any machine.
+
 Numbers in the row are big-endian; the moving word, ring and header are the machine's own order,
 because they must be stored in one piece. `seen` and `born` are moments of the machine's monotonic
 clock, which all nodes of a machine share; a delta that leaves the machine carries ages instead.
