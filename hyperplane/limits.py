@@ -59,6 +59,9 @@ PORTS_SWEPT_PER_TICK_MAX = 1000
 POOLS_SWEPT_PER_TICK_MAX = 16
 """... and pools: finding a node's ports in one takes longer than looking at them."""
 
+KNOWN_ROWS_SWEPT_PER_TICK_MAX = 1000
+"""Rows of each peer that are looked at for flows that are over. Our choice: a million rows in half a minute."""
+
 PORT_PROBES_MAX = 16
 """Random draws before the pool is searched for a free port from a random place on."""
 

@@ -22,7 +22,7 @@ from hyperplane.flow.key import SUFFIX_BYTES, Direction, parts_of, tuple_of
 from hyperplane.snapshot import Target
 from hyperplane.wire.packet import ACK, RST, SYN, TCP
 from hyperplane.wire.reply import reset_packet
-from hyperplane.wire.tcp_options import AUTHENTICATION, MD5_SIGNATURE, option_kinds
+from hyperplane.wire.tcp_options import AUTHENTICATION, MD5_SIGNATURE
 
 _SIGNED = frozenset({MD5_SIGNATURE, AUTHENTICATION})
 _SEQUENCE_BYTES = 4
@@ -77,7 +77,7 @@ def _refuse_segment(plane: Plane, passage: Passage) -> Verdict | None:
     packet = passage.packet
     if packet.flags & (SYN | ACK | RST) != SYN:
         return plane.reply(DropReason.NO_FLOW, reset_packet(packet), passage.interface, passage.now)
-    if _SIGNED & option_kinds(packet.buffer, packet.transport + 20, packet.payload):
+    if _SIGNED & passage.options.kinds:
         return signed(plane, passage)
     return None
 

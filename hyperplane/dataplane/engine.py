@@ -1,5 +1,6 @@
-"""The packet plane of one node: five verbs, nothing decided here.
+"""The packet plane of one node: six verbs, nothing decided here.
 
+    begin_batch      packets were read together
     receive_packet   a packet came: run the stages, answer with a verdict
     load_snapshot    the whole configuration came
     receive_deltas   time to take in what the peers have told
@@ -74,6 +75,10 @@ class Dataplane:
         self._groups: dict[TargetGroup, TargetSet] = {}
         self._sweep_at = 0.0
         self.snapshot_version = -1
+
+    def begin_batch(self) -> None:
+        """The packets that come next were read together. Optional: without it every packet counts as read alone."""
+        self.plane.replication.begin_batch()
 
     def receive_packet(
         self, buffer: bytearray, start: int, length: int, state: ChecksumState, interface_number: int, now: float

@@ -11,7 +11,7 @@ from hyperplane.dataplane.verdict import DROPS, HELD, MALFORMED, DropReason, Ver
 from hyperplane.errors import WireError
 from hyperplane.wire.packet import TCP, ChecksumState
 from hyperplane.wire.reassembly import is_fragment
-from hyperplane.wire.tcp_options import option_kinds
+from hyperplane.wire.tcp_options import NO_OPTIONS, OptionArea
 
 _TCP_HEADER_BYTES = 20
 _USUAL_OPTIONS = b"\x01\x01\x08\x0a"
@@ -37,7 +37,9 @@ def _load(passage: Passage) -> None:
         options = packet.transport + _TCP_HEADER_BYTES
         room = packet.payload - options
         if room and (room != _USUAL_BYTES or passage.buffer[options : options + 4] != _USUAL_OPTIONS):
-            option_kinds(passage.buffer, options, packet.payload)
+            passage.options = OptionArea(passage.buffer, options, packet.payload)
+        else:
+            passage.options = NO_OPTIONS
 
 
 def _put_together(plane: Plane, passage: Passage) -> Verdict | None:

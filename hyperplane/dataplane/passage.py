@@ -8,6 +8,7 @@ from hyperplane.flow.interface import Interface
 from hyperplane.flow.key import Direction
 from hyperplane.wire.icmp import IcmpError, QuotedPacket
 from hyperplane.wire.packet import ChecksumState, Packet
+from hyperplane.wire.tcp_options import OptionArea
 
 
 class Passage:
@@ -24,6 +25,7 @@ class Passage:
         "key",
         "length",
         "now",
+        "options",
         "packet",
         "quoted",
         "start",
@@ -35,6 +37,8 @@ class Passage:
     checksum_state: ChecksumState
     interface_number: int
     now: float
+    options: OptionArea
+    """Of a TCP segment; empty if it has only the timestamp that all segments of a connection have."""
     interface: Interface
     direction: Direction
     key: bytes

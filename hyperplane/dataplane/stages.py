@@ -32,7 +32,7 @@ from hyperplane.nat.rewrite import rewrite as rewrite_packet
 from hyperplane.wire.checksum import MODULUS, ones_sum, pseudo_sum
 from hyperplane.wire.icmp import IcmpError
 from hyperplane.wire.packet import ICMP, RST, SYN, TCP, Packet, flipped
-from hyperplane.wire.tcp_options import FAST_OPEN, MULTIPATH, blank_options, clamp_mss, option_kinds
+from hyperplane.wire.tcp_options import FAST_OPEN, MULTIPATH
 
 _ORIGINAL, _REPLY = Direction.ORIGINAL, Direction.REPLY
 _TUPLE_END = -SUFFIX_BYTES
@@ -40,7 +40,6 @@ _SYN_OR_RST = SYN | RST
 _ESTABLISHED = int(State.ESTABLISHED)
 _PACKETS_ORIGINAL, _BYTES_ORIGINAL = int(Count.PACKETS_ORIGINAL), int(Count.BYTES_ORIGINAL)
 _PACKETS_REPLY, _BYTES_REPLY = int(Count.PACKETS_REPLY), int(Count.BYTES_REPLY)
-_TCP_HEADER_BYTES = 20
 
 
 def classify(plane: Plane, passage: Passage) -> Verdict | None:
@@ -92,7 +91,7 @@ def find(plane: Plane, passage: Passage) -> Verdict | None:
         or entry.state > _ESTABLISHED
         or passage.packet.flags & _SYN_OR_RST
     ):
-        knows_all = plane.replication.take_in_news(passage.now)
+        knows_all = plane.replication.inform_batch(passage.now)
         entry = flows.get(passage.key)
         if entry is None or passage.now - entry.seen_at > entry.timeout_s:
             if not knows_all:
@@ -121,13 +120,12 @@ def inject(plane: Plane, passage: Passage) -> Verdict | None:
     assert entry is not None
     mtu = min(entry.endpoint.mtu, entry.balancer.mtu)
     headers = 40 if packet.version == 4 else 60
-    first, last = packet.transport + _TCP_HEADER_BYTES, packet.payload
-    kinds = option_kinds(packet.buffer, first, last)
-    delta = clamp_mss(packet.buffer, first, last, mtu - headers)  # RFC 6691; AWS clamps too
+    options, kinds = passage.options, passage.options.kinds
+    delta = options.clamp_mss(mtu - headers)  # RFC 6691; AWS clamps too
     if FAST_OPEN in kinds or MULTIPATH in kinds:
         # A fast open cookie is bound to the address the target sees, which all clients share (RFC 7413);
         # a multipath join could reach another target (RFC 8684). Without the option both fall back.
-        delta += blank_options(packet.buffer, first, last, (FAST_OPEN, MULTIPATH))
+        delta += options.blank((FAST_OPEN, MULTIPATH))
         plane.counters.add(Count.FAST_OPEN_STRIPPED, FAST_OPEN in kinds)
         plane.counters.add(Count.MULTIPATH_STRIPPED, MULTIPATH in kinds)
     packet.checksum = (packet.checksum - delta) % MODULUS

@@ -23,7 +23,6 @@ from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.key import Direction
 from hyperplane.flow.tcp_state import INPUTS, NEXT_STATE, REFUSED, Input, State, plausible, window_max
 from hyperplane.wire.packet import ACK, RST, SYN, TCP, Packet
-from hyperplane.wire.tcp_options import find_window_scale
 
 _ORIGINAL = Direction.ORIGINAL
 _SCALE_UNKNOWN = 14
@@ -96,7 +95,7 @@ def _track_unusual(plane: Plane, passage: Passage, entry: FlowEntry, event: int)
         entry.sequence_original = -1
     else:
         entry.sequence_reply = -1
-    shift = find_window_scale(packet.buffer, packet.transport + 20, packet.payload)
+    shift = passage.options.window_scale()
     known = (shift or 0) + 1
     entry.scales |= known << 4 if original else known
     return None

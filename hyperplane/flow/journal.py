@@ -17,11 +17,14 @@ any two of these, nothing false is visible. A reader remembers the count it has 
 writer is further ahead than the ring is long, or has been replaced, the reader walks the state
 area instead ("rebuild"): that is always enough, because rows are whole and joining is idempotent.
 
-    row     0        8     12         14         16     17     18..19   20      36      52..59   60   64
-            +--------+-----+----------+----------+------+------+-------+-------+-------+--------+----+
-            | moving | crc | endpoint | balancer | prot | ver  | spare | client| target| 4 ports|born|
-            +--------+-----+----------+----------+------+------+-------+-------+-------+--------+----+
+    row     0        8     12    14         16         18     19    20      36      52..59   60   64
+            +--------+-----+-----+----------+----------+------+-----+-------+-------+--------+----+
+            | moving | crc | use | endpoint | balancer | prot | ver | client| target| 4 ports|born|
+            +--------+-----+-----+----------+----------+------+-----+-------+-------+--------+----+
     moving  bit 63 in use | 62..55 state | 54..47 epoch | 46..39 scales | 38..0 seen, ms
+
+`use` counts the flows that the row has told of, so the second word (crc, use, endpoint: the *tag*) is another
+one for each of them. A reader that knows a row's flow by its tag need not read the identity again.
 
 Other processors must see these stores in the order in which they are made, and make their own loads in
 order too. On x86-64 they do (total store order; Intel SDM volume 3A, "Memory Ordering"). On a machine with a
@@ -43,22 +46,23 @@ from zlib import crc32
 
 from hyperplane.flow.entry import NO_ROW, FlowEntry
 from hyperplane.flow.key import SUFFIX_BYTES
+from hyperplane.flow.known_rows import MOVING_IN_USE, SEEN_MASK, WORDS_PER_ROW, Joined, KnownRows
 from hyperplane.limits import JOURNAL_ROW_BYTES
 
-MAGIC = 0x314C4E4A50485048
+MAGIC = 0x324C4E4A50485048
+"""Of this layout. A journal of another one, left by another version, is none."""
 HEADER_BYTES = 4096
 _RING_ENTRY_BYTES = 4
-_WORDS_PER_ROW = JOURNAL_ROW_BYTES // 8
 
 _MAGIC, _ROWS, _RING, _INCARNATION, _COUNT, _HIGH_WATER, _LAST_ROW = range(7)
 
-_IDENTITY = Struct("!HHBB2x16s16s2s2s2s2sI")
+_IDENTITY = Struct("!HHHBB16s16s2s2s2s2sI")
 _CRC = Struct("!I")
+_USE = Struct("!H")
+_USES = 1 << 16
+_TAG = Struct("=Q")
 _IDENTITY_AT = 12
 _CRC_AT = 8
-
-_IN_USE = 1 << 63
-_SEEN_MASK = (1 << 39) - 1
 
 _LOOKS_MAX = 8
 """Looks at one row before it is left for later."""
@@ -69,6 +73,11 @@ assert _IDENTITY_AT + _IDENTITY.size == JOURNAL_ROW_BYTES
 def journal_bytes(rows: int, ring: int) -> int:
     """Size of a journal file."""
     return HEADER_BYTES + ring * _RING_ENTRY_BYTES + rows * JOURNAL_ROW_BYTES
+
+
+def is_journal(memory: memoryview) -> bool:
+    """Whether this version can read it."""
+    return len(memory) >= HEADER_BYTES and memory[:8].cast("Q")[_MAGIC] == MAGIC
 
 
 class Delta(NamedTuple):
@@ -89,14 +98,16 @@ class Delta(NamedTuple):
     scales: int
     seen_at: float
     row: int
+    tag: int
+    """The row's second word while it tells of this flow."""
 
 
 class _Layout:
     """The parts of a journal's memory."""
 
     def __init__(self, memory: memoryview) -> None:
+        assert is_journal(memory)
         self.header = memory[:HEADER_BYTES].cast("Q")
-        assert self.header[_MAGIC] == MAGIC, "not a journal"
         self.row_count = self.header[_ROWS]
         self.ring_count = self.header[_RING]
         ring_end = HEADER_BYTES + self.ring_count * _RING_ENTRY_BYTES
@@ -117,11 +128,11 @@ class _Layout:
         at again, so the two never belong to different flows. A row that changes at every look is left for
         later, as its writer is alive and will announce it again.
         """
-        words, place = self.words, row * _WORDS_PER_ROW
+        words, place = self.words, row * WORDS_PER_ROW
         at = row * JOURNAL_ROW_BYTES
         for _ in range(_LOOKS_MAX):
             word = words[place]
-            if not word & _IN_USE:
+            if not word & MOVING_IN_USE:
                 return None
             rest = bytes(self.rows[at + _CRC_AT : at + JOURNAL_ROW_BYTES])
             if words[place] == word:
@@ -131,9 +142,20 @@ class _Layout:
         identity = rest[_IDENTITY_AT - _CRC_AT :]
         if crc32(identity) != _CRC.unpack_from(rest)[0]:
             return None
-        endpoint, balancer, protocol, version, client, target, from_port, to_port, target_port, snat_port, born_ms = (
-            _IDENTITY.unpack(identity)
-        )
+        (
+            _,
+            endpoint,
+            balancer,
+            protocol,
+            version,
+            client,
+            target,
+            from_port,
+            to_port,
+            target_port,
+            snat_port,
+            born,
+        ) = _IDENTITY.unpack(identity)
         if version == 4:
             client, target = client[:4], target[:4]
         return Delta(
@@ -146,12 +168,13 @@ class _Layout:
             to_port,
             target_port,
             snat_port,
-            born_ms,
+            born,
             word >> 55 & 0xFF,
             word >> 47 & 0xFF,
             word >> 39 & 0xFF,
-            (word & _SEEN_MASK) / 1000,
+            (word & SEEN_MASK) / 1000,
             row,
+            _TAG.unpack_from(rest)[0],
         )
 
     def deltas(self) -> Iterator[Delta]:
@@ -180,7 +203,7 @@ class JournalWriter(_Layout):
         self._count = self.header[_COUNT]
         self._mask = self.ring_count - 1
         self._high_water = self.header[_HIGH_WATER]
-        self._free = [row for row in range(self._high_water) if not self.words[row * _WORDS_PER_ROW] & _IN_USE]
+        self._free = [row for row in range(self._high_water) if not self.words[row * WORDS_PER_ROW] & MOVING_IN_USE]
         self._announce(self.header[_LAST_ROW])  # killed between a store and its announcement, nobody knows of it
 
     def has_room(self) -> bool:
@@ -195,12 +218,12 @@ class JournalWriter(_Layout):
             row = entry.row = self._take_row()
             self._write_identity(row, entry)
         self.header[_LAST_ROW] = row
-        words[row * _WORDS_PER_ROW] = (
-            _IN_USE
+        words[row * WORDS_PER_ROW] = (
+            MOVING_IN_USE
             | entry.state << 55
             | entry.epoch << 47
             | entry.scales << 39
-            | int(entry.seen_at * 1000) & _SEEN_MASK
+            | int(entry.seen_at * 1000) & SEEN_MASK
         )
         self.ring[self._count & self._mask] = row
         self._count += 1
@@ -219,7 +242,7 @@ class JournalWriter(_Layout):
 
     def forget_row(self, row: int) -> None:
         """The row tells of nothing any more."""
-        self.words[row * _WORDS_PER_ROW] = 0
+        self.words[row * WORDS_PER_ROW] = 0
         self._free.append(row)
 
     def own_deltas(self) -> Iterator[Delta]:
@@ -243,6 +266,7 @@ class JournalWriter(_Layout):
         _IDENTITY.pack_into(
             self.rows,
             at + _IDENTITY_AT,
+            (_USE.unpack_from(self.rows, at + _IDENTITY_AT)[0] + 1) % _USES,
             entry.endpoint.number,
             int.from_bytes(translated[-SUFFIX_BYTES:-1], "big"),
             original[-1],
@@ -264,6 +288,7 @@ class JournalReader(_Layout):
 
     def __init__(self, memory: memoryview) -> None:
         super().__init__(memory)
+        self.known = KnownRows(self.words)
         self._position = 0
         self._walk_row = self._walk_rows = self._walk_left = 0
         self.rebuild()
@@ -293,14 +318,18 @@ class JournalReader(_Layout):
         self._position = header[_COUNT]
         self._walk_rows = self._walk_left = min(header[_HIGH_WATER], self.row_count)
 
-    def read(self, at_most: int) -> list[Delta]:
-        """News first, then the walk goes on: `at_most` rows. The list may be empty though `behind` says more."""
-        deltas = self.read_news(at_most)
+    def read(self, at_most: int, joined: Joined | None = None) -> list[Delta]:
+        """News first, then the walk goes on: `at_most` rows. The list may be empty though `behind` says more.
+
+        With `joined`, rows whose flow is `known` are joined with it at once (and `joined` called if its state has
+        changed); only the others are in the list.
+        """
+        deltas = self.read_news(at_most, joined)
         if len(deltas) < at_most and self._walk_left:
-            deltas += self._read_state(at_most - len(deltas))
+            deltas += self._read_state(at_most - len(deltas), joined)
         return deltas
 
-    def read_news(self, at_most: int) -> list[Delta]:
+    def read_news(self, at_most: int, joined: Joined | None = None) -> list[Delta]:
         """What was told since the last read, `at_most` rows of it. A walk that is under way rests."""
         header = self.header
         count = header[_COUNT]
@@ -315,14 +344,17 @@ class JournalReader(_Layout):
             self.rebuild()
             return []
         self._position = last
-        found = (self.delta(row) for row in dict.fromkeys(rows) if row < self.row_count)
-        return [delta for delta in found if delta is not None]
+        return self._deltas_of([row for row in dict.fromkeys(rows) if row < self.row_count], joined)
 
-    def _read_state(self, at_most: int) -> list[Delta]:
+    def _read_state(self, at_most: int, joined: Joined | None) -> list[Delta]:
         """The next rows of the walk. Rows that came into use since it began are in the ring."""
         rows, first = self._walk_rows, self._walk_row
         looks = min(at_most, self._walk_left)
         self._walk_left -= looks
         self._walk_row = (first + looks) % rows if rows else 0
-        found = (self.delta(row % rows) for row in range(first, first + looks))
-        return [delta for delta in found if delta is not None]
+        return self._deltas_of([row % rows for row in range(first, first + looks)], joined)
+
+    def _deltas_of(self, rows: list[int], joined: Joined | None) -> list[Delta]:
+        if joined is not None:
+            rows = self.known.join(rows, joined)
+        return [delta for row in rows if (delta := self.delta(row)) is not None]

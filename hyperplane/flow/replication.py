@@ -22,6 +22,7 @@ from hyperplane.flow.ports import PortPools
 from hyperplane.flow.table import FlowTable
 from hyperplane.limits import (
     CATCH_UP_BATCHES_MAX,
+    KNOWN_ROWS_SWEPT_PER_TICK_MAX,
     NEWS_BATCH_MAX,
     NEWS_PER_PACKET_MAX,
     REFRESH_INTERVAL_S,
@@ -49,12 +50,14 @@ class Replication:
         self._pools = pools
         self._writer = writer
         self._on_loss = on_loss
+        self._joined = table.state_changed
         self._peers: dict[str, JournalReader] = {}
         self._adopted: set[str] = set()
         self._met_unknown = self._met_foreign = False
         """Whether flows were passed over, because their ENI is not known here, or not served by this node."""
         self._places: dict[tuple[int, bytes], bool] = {}
         self._walked_at = -1.0
+        self._in_batch = self._batch_is_informed = False
         self._carrying: list[FlowEntry] = []
         self._to_tell: list[FlowEntry] = []
         self._interval_s = REFRESH_INTERVAL_S
@@ -102,7 +105,12 @@ class Replication:
             self._carrying.append(entry)
 
     def advance(self, now: float) -> None:
-        """Tell ages, as many as the rate allows; then start a new interval if the last one is over."""
+        """Tell ages, as many as the rate allows; then start a new interval if the last one is over.
+
+        And let go of some of what is remembered of the peers' rows and is over.
+        """
+        for reader in self._peers.values():
+            reader.known.sweep(KNOWN_ROWS_SWEPT_PER_TICK_MAX)
         allowed = int(min(now - self._advanced_at, REFRESH_INTERVAL_S) * REFRESHES_PER_S_MAX)
         self._advanced_at = now
         to_tell = self._to_tell
@@ -160,11 +168,18 @@ class Replication:
                 continue
             any_read = True
             adopt = name in self._adopted
-            for delta in reader.read(at_most):
-                entry = self._apply(delta, now, adopt)
-                if adopt and entry is not None:
-                    self._adopt(entry, delta)
+            self._apply_all(reader, reader.read(at_most, None if adopt else self._joined), now, adopt)
         return any_read
+
+    def _apply_all(self, reader: JournalReader, deltas: list[Delta], now: float, adopt: bool) -> None:
+        for delta in deltas:
+            entry = self._apply(delta, now, adopt)
+            if entry is None:
+                continue
+            if adopt:
+                self._adopt(entry, delta)
+            else:
+                reader.known.remember(delta.row, delta.tag, entry)
 
     def _adopt(self, entry: FlowEntry, delta: Delta) -> None:
         """Tell of the flow in the place of a writer that is going away, and answer for its port."""
@@ -184,12 +199,28 @@ class Replication:
             left = NEWS_PER_PACKET_MAX
             while reader.has_news and left > 0:
                 left -= NEWS_BATCH_MAX
-                for delta in reader.read_news(NEWS_BATCH_MAX):
-                    entry = self._apply(delta, now, adopt)
-                    if adopt and entry is not None:
-                        self._adopt(entry, delta)
+                deltas = reader.read_news(NEWS_BATCH_MAX, None if adopt else self._joined)
+                if deltas:
+                    self._apply_all(reader, deltas, now, adopt)
             all_read = all_read and left > 0 and not reader.walks
         return all_read or self._walk_on(now)
+
+    def begin_batch(self) -> None:
+        """Packets were read together, just now: `inform_batch` needs to read the peers' news once for all of them."""
+        self._in_batch = True
+        self._batch_is_informed = False
+
+    def inform_batch(self, now: float) -> bool:
+        """`take_in_news`, but once is enough for packets that were read together.
+
+        Whatever made a peer's packet leave was told before it left (INV-5), so before its answer was read. What
+        is told later is of packets that are on their way at the same time as these; no order holds between them.
+        """
+        if self._batch_is_informed:
+            return True
+        all_read = self.take_in_news(now)
+        self._batch_is_informed = all_read and self._in_batch
+        return all_read
 
     def _walk_on(self, now: float) -> bool:
         """Walks over state areas may hold what is sought: go on with them, once for all packets of a moment.

@@ -24,7 +24,7 @@ import uvloop
 
 from hyperplane.dataplane.engine import Dataplane, NodeIdentity
 from hyperplane.dataplane.verdict import Accept, Reply
-from hyperplane.flow.journal import JournalReader, JournalWriter
+from hyperplane.flow.journal import JournalReader, JournalWriter, is_journal
 from hyperplane.flow.ports import PoolKey
 from hyperplane.io.claims import SharedPortClaims, pool_file_name
 from hyperplane.io.emitter import Emitter
@@ -97,6 +97,7 @@ class Node:
         self._busy = False
         self._stop_at: float | None = None
         self._lived_before = False
+        self._unreadable: set[str] = set()
         self._poison = plan.mutants.poison
 
     def _open_claims(self, key: PoolKey) -> SharedPortClaims:
@@ -198,6 +199,7 @@ class Node:
         """One verdict for each packet, in order, sent together; the page says how far we got."""
         queue = self._queue
         now = time.monotonic()
+        self._dataplane.begin_batch()
         for packet in packets:
             if packet[5]:
                 queue.flush()
@@ -290,15 +292,28 @@ class Node:
                 name = f"{generation}/{node}"
                 if generation < plan.generation and node % count == index:
                     adopted.add(name)
-                if generation < plan.generation or (generation == plan.generation and node != index):
+                peer = generation < plan.generation or (generation == plan.generation and node != index)
+                if peer and name not in self._unreadable:
                     wanted[name] = path
         known = self._dataplane.peers
         if wanted.keys() == known.keys():
             return
         self._catch_up()
-        readers = {name: known.get(name) or _open_journal(path) for name, path in wanted.items()}
+        readers = {name: known.get(name) or self._open_journal(name, path) for name, path in wanted.items()}
         found = {name: reader for name, reader in readers.items() if reader is not None}
         self._dataplane.set_peers(found, frozenset(adopted))
+
+    def _open_journal(self, name: str, path: Path) -> JournalReader | None:
+        """None when the generation that the journal belongs to has just ended, or was another version's."""
+        try:
+            memory = memoryview(map_file(path))
+        except FileNotFoundError:
+            return None
+        if is_journal(memory):
+            return JournalReader(memory)
+        self._unreadable.add(name)
+        _log.error("%s is a journal of another version: its flows are not taken over", path)
+        return None
 
 
 def _raise_file_limit() -> None:
@@ -306,14 +321,6 @@ def _raise_file_limit() -> None:
     wanted = 4 * PORT_POOLS_MAX
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(wanted, hard)))
-
-
-def _open_journal(path: Path) -> JournalReader | None:
-    """None when the generation that the journal belongs to has just ended."""
-    try:
-        return JournalReader(memoryview(map_file(path)))
-    except FileNotFoundError:
-        return None
 
 
 def _die(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -23,10 +23,7 @@ with a length that is not its own is treated as unknown, as other stacks do, and
 Refused with BAD_TCP_OPTIONS: a length of 0 or 1, one that runs over the end of the header, and
 a kind that needs a length where the header ends.
 
-The functions work on `buffer[start:end]`, the options of one segment, and keep its length:
-nothing moves, so no sequence number changes. Those that change bytes return by how much the
-sum of the options grew, for `checksum.adjusted`; a refused header is left as it was. Options
-start at an even offset of the segment, so that sum is the segment's own.
+Options start at an even offset of the segment, so their sum is a part of the segment's own.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -134,9 +131,9 @@ def parse_options(area: bytes) -> tuple[TcpOption, ...]:
     """The options of a header as values, in order, NOPs kept, END and padding left away."""
     options: list[TcpOption] = []
     position = 0
-    for kind, start, length in walk(area, 0, len(area)):
+    for _, start, length in OptionArea(area, 0, len(area)):
         options.extend([NoOperation()] * (start - position))
-        body = area[start + 2 : start + length]
+        kind, body = area[start], area[start + 2 : start + length]
         options.append(_value_of(kind, body) or UnknownOption(kind, body))
         position = start + length
     trailing_nops = len(area[position:]) - len(area[position:].lstrip(bytes([NOP])))
@@ -172,61 +169,80 @@ def _emit_option(option: TcpOption) -> bytes:
     return bytes([kind, len(body) + 2]) + body
 
 
-def walk(buffer: bytes | bytearray, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """(kind, offset, length) of each option up to END, NOPs left away. Raises as it meets the fault."""
-    while start < end:
-        kind = buffer[start]
-        if kind == END:
-            return
-        if kind == NOP:
-            start += 1
-            continue
-        length = buffer[start + 1] if start + 1 < end else 0
-        if length < 2 or start + length > end:
-            raise WireError(Malformation.BAD_TCP_OPTIONS)
-        yield kind, start, length
-        start += length
+class OptionArea:
+    """The options of one segment in its buffer, walked once: asked and changed in place.
 
+    Nothing moves, so no sequence number changes. What changes bytes returns by how much the sum of the options
+    grew, 0 .. 65534, for `checksum.adjusted`.
+    """
 
-def _meaning(buffer: bytes | bytearray, kind: int, start: int, length: int) -> int:
-    """The kind, where an experiment that is really fast open counts as fast open."""
-    is_fast_open = kind == EXPERIMENT and buffer[start + 2 : start + length][:2] == _FAST_OPEN_EXPERIMENT
-    return FAST_OPEN if is_fast_open else kind
+    __slots__ = ("_buffer", "_end", "_found", "_start", "kinds")
 
-
-def option_kinds(buffer: bytes | bytearray, start: int, end: int) -> frozenset[int]:
+    kinds: frozenset[int]
     """The kinds that are present, without END and NOP. Both code points of fast open are `FAST_OPEN`."""
-    return frozenset(_meaning(buffer, *option) for option in walk(buffer, start, end))
+
+    def __init__(self, buffer: bytes | bytearray, start: int, end: int) -> None:
+        """Options are `buffer[start:end]`. Raises `WireError`; nothing was changed then."""
+        self._buffer = buffer
+        self._start, self._end = start, end
+        found: list[tuple[int, int, int]] = []
+        at = start
+        while at < end:
+            kind = buffer[at]
+            if kind == NOP:
+                at += 1
+                continue
+            if kind == END:
+                break
+            length = buffer[at + 1] if at + 1 < end else 0
+            if length < 2 or at + length > end:
+                raise WireError(Malformation.BAD_TCP_OPTIONS)
+            if kind == EXPERIMENT and buffer[at + 2 : at + length][:2] == _FAST_OPEN_EXPERIMENT:
+                kind = FAST_OPEN
+            found.append((kind, at, length))
+            at += length
+        self._found = found
+        self.kinds = frozenset([kind for kind, _, _ in found])
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        """(kind, offset, length) of each option up to END, NOPs left away."""
+        return iter(self._found)
+
+    def window_scale(self) -> int | None:
+        """The shift that the sender of this SYN means, 0 .. 14; None without the option. The last one counts."""
+        shift = None
+        for kind, offset, length in self._found:
+            if kind == WINDOW_SCALE and length == 3:
+                shift = min(self._buffer[offset + 2], WINDOW_SCALE_MAX)
+        return shift
+
+    def clamp_mss(self, size_bytes_max: int) -> int:
+        """Lower each maximum segment size to at most `size_bytes_max` (RFC 6691). Never raises or adds one."""
+        too_large = [
+            offset + 2
+            for kind, offset, length in self._found
+            if kind == MAXIMUM_SEGMENT_SIZE
+            and length == 4
+            and _U16.unpack_from(self._buffer, offset + 2)[0] > size_bytes_max
+        ]
+        return self._write([(offset, _U16.pack(size_bytes_max)) for offset in too_large])
+
+    def blank(self, kinds: Collection[int]) -> int:
+        """Overwrite every option of `kinds` with NOPs, whatever its length. `FAST_OPEN` means both its code points.
+
+        What was blanked is still among `kinds` and found by the other methods: to be the last change.
+        """
+        return self._write([(offset, bytes([NOP]) * length) for kind, offset, length in self._found if kind in kinds])
+
+    def _write(self, changes: list[tuple[int, bytes]]) -> int:
+        if not changes:
+            return 0
+        buffer, start, end = self._buffer, self._start, self._end
+        assert isinstance(buffer, bytearray), "only what is in a bytearray can be changed"
+        before = ones_sum(buffer[start:end])
+        for offset, replacement in changes:
+            buffer[offset : offset + len(replacement)] = replacement
+        return (ones_sum(buffer[start:end]) - before) % MODULUS
 
 
-def find_window_scale(buffer: bytes | bytearray, start: int, end: int) -> int | None:
-    """The shift that the sender of this SYN means, 0 .. 14; None without the option. The last one counts."""
-    shift = None
-    for kind, offset, length in walk(buffer, start, end):
-        if kind == WINDOW_SCALE and length == 3:
-            shift = min(buffer[offset + 2], WINDOW_SCALE_MAX)
-    return shift
-
-
-def clamp_mss(buffer: bytearray, start: int, end: int, size_bytes_max: int) -> int:
-    """Lower each maximum segment size to at most `size_bytes_max` (RFC 6691). Never raises or adds one.
-
-    Returns the growth of the options' sum, 0 .. 65534.
-    """
-    before = ones_sum(buffer[start:end])
-    for kind, offset, length in tuple(walk(buffer, start, end)):
-        if kind == MAXIMUM_SEGMENT_SIZE and length == 4 and _U16.unpack_from(buffer, offset + 2)[0] > size_bytes_max:
-            _U16.pack_into(buffer, offset + 2, size_bytes_max)
-    return (ones_sum(buffer[start:end]) - before) % MODULUS
-
-
-def blank_options(buffer: bytearray, start: int, end: int, kinds: Collection[int]) -> int:
-    """Overwrite every option of `kinds` with NOPs, whatever its length. `FAST_OPEN` means both its code points.
-
-    Returns the growth of the options' sum, 0 .. 65534.
-    """
-    before = ones_sum(buffer[start:end])
-    for kind, offset, length in tuple(walk(buffer, start, end)):
-        if _meaning(buffer, kind, offset, length) in kinds:
-            buffer[offset : offset + length] = bytes([NOP]) * length
-    return (ones_sum(buffer[start:end]) - before) % MODULUS
+NO_OPTIONS = OptionArea(b"", 0, 0)

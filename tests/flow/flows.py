@@ -1,5 +1,8 @@
 """Entries for tests, and what a journal should say of them."""
 
+import sys
+from zlib import crc32
+
 from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.interface import Interface, Service, Timers
 from hyperplane.flow.journal import Delta
@@ -46,7 +49,21 @@ class Flows:
         )
 
 
-def delta_of(entry: FlowEntry, row: int) -> Delta:
+def tag_of(entry: FlowEntry, use: int) -> int:
+    """The second word of the entry's row, which has told of `use` flows so far, made without the journal's code."""
+    client, _, client_port, service_port = parts_of(entry.original_key[:-SUFFIX_BYTES])
+    _, target, snat_port, target_port = parts_of(entry.translated_key[:-SUFFIX_BYTES])
+    places = b"".join(
+        number.to_bytes(2, "big") for number in (use & 0xFFFF, entry.endpoint.number, entry.balancer.number)
+    )
+    version = 4 if len(client) == 4 else 6
+    addresses = client.ljust(16, b"\0") + target.ljust(16, b"\0")
+    ports = b"".join(port.to_bytes(2, "big") for port in (client_port, service_port, target_port, snat_port))
+    identity = places + bytes([entry.protocol, version]) + addresses + ports + entry.born_ms.to_bytes(4, "big")
+    return int.from_bytes(crc32(identity).to_bytes(4, "big") + identity[:4], sys.byteorder)
+
+
+def delta_of(entry: FlowEntry, row: int, use: int = 1) -> Delta:
     """What a journal must say of this entry, made without the journal's code."""
     client, _, client_port, service_port = parts_of(entry.original_key[:-SUFFIX_BYTES])
     _, target, snat_port, target_port = parts_of(entry.translated_key[:-SUFFIX_BYTES])
@@ -66,4 +83,5 @@ def delta_of(entry: FlowEntry, row: int) -> Delta:
         scales=entry.scales,
         seen_at=int(entry.seen_at * 1000) / 1000,
         row=row,
+        tag=tag_of(entry, use),
     )

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from hyperplane.flow import journal
 from hyperplane.flow.entry import NO_ROW
-from hyperplane.flow.journal import JournalWriter
+from hyperplane.flow.journal import JournalWriter, is_journal
 from hyperplane.flow.tcp_state import State
 from hyperplane.limits import JOURNAL_ROW_BYTES
 from tests.flow.flows import Flows, delta_of
@@ -239,3 +239,11 @@ def test_a_row_that_changes_at_every_look_is_left_for_later() -> None:
     reader.words = words
     writer.write(entry)
     assert read_all(reader) == [delta_of(entry, 0)]
+
+
+def test_a_journal_of_another_layout_is_none() -> None:
+    memory = fresh()
+    assert is_journal(memoryview(memory))
+    memory[0] ^= 1
+    assert not is_journal(memoryview(memory))
+    assert not is_journal(memoryview(bytearray(100)))

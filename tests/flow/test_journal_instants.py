@@ -102,7 +102,7 @@ def test_killed_while_a_row_gets_its_second_flow(family: int) -> None:
 
     for image in _killed_images(reusing, memory):
         for seen in _visible(image):
-            assert seen in ([delta_of(gone, 0)], [], [delta_of(comer, 0)])
+            assert seen in ([delta_of(gone, 0)], [], [delta_of(comer, 0, use=2)])
 
 
 def test_killed_while_telling_of_a_change() -> None:
@@ -149,11 +149,11 @@ def test_a_row_that_changes_its_flow_under_the_reader_is_never_a_mixture(family:
         gone.row = NO_ROW
         writer.write(gone)
         found = interrupted(lambda: reader.read(AT_MOST), MODULE, at_line, lambda: _reuse(writer, comer))
-        assert all(delta in (delta_of(gone, 0), delta_of(comer, 0)) for delta in found), (at_line, found)
+        assert all(delta in (delta_of(gone, 0), delta_of(comer, 0, use=2)) for delta in found), (at_line, found)
         return found + read_all(reader)
 
     for at_line in range(30):
-        assert delta_of(comer, 0) in once(at_line), at_line
+        assert delta_of(comer, 0, use=2) in once(at_line), at_line
 
 
 def _read_into(found: list[Delta], reader: JournalReader) -> None:

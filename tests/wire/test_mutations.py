@@ -21,7 +21,7 @@ from hyperplane.wire.ipv6 import Ipv6Header
 from hyperplane.wire.packet import TCP, UDP, ChecksumState, Packet
 from hyperplane.wire.reply import error_packet, reset_packet
 from hyperplane.wire.tcp import TcpHeader
-from hyperplane.wire.tcp_options import blank_options, clamp_mss, find_window_scale, option_kinds
+from hyperplane.wire.tcp_options import OptionArea
 from hyperplane.wire.udp import UdpHeader
 from tests import cases
 from tests.malformed import MALFORMED
@@ -122,10 +122,10 @@ def use_view(data: bytes, state: ChecksumState) -> None:
 
 def change_options(data: bytes, start: int, end: int) -> None:
     buffer = bytearray(data)
-    option_kinds(buffer, start, end)
-    find_window_scale(buffer, start, end)
-    clamp_mss(buffer, start, end, 536)
-    blank_options(buffer, start, end, {30, 34})
+    options = OptionArea(buffer, start, end)
+    options.window_scale()
+    options.clamp_mss(536)
+    options.blank({30, 34})
     assert buffer[:start] == data[:start] and buffer[end:] == data[end:]
 
 

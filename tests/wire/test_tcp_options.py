@@ -15,19 +15,15 @@ from hyperplane.wire.tcp_options import (
     MULTIPATH,
     MaximumSegmentSize,
     NoOperation,
+    OptionArea,
     Sack,
     SackPermitted,
     TcpOption,
     Timestamps,
     UnknownOption,
     WindowScale,
-    blank_options,
-    clamp_mss,
     emit_options,
-    find_window_scale,
-    option_kinds,
     parse_options,
-    walk,
 )
 from tests.cases import (
     CLIENT,
@@ -112,11 +108,7 @@ def test_every_legal_layout_is_read(area: bytes, expected: tuple[TcpOption, ...]
 
 
 READERS: list[Callable[[bytearray, int, int], object]] = [
-    option_kinds,
-    find_window_scale,
-    lambda buffer, start, end: clamp_mss(buffer, start, end, 100),
-    lambda buffer, start, end: blank_options(buffer, start, end, {2}),
-    lambda buffer, start, end: list(walk(buffer, start, end)),
+    OptionArea,
     lambda buffer, start, end: parse_options(bytes(buffer[start:end])),
 ]
 
@@ -137,10 +129,11 @@ def test_broken_options_are_refused_and_left_alone(
 def test_what_stands_behind_the_end_of_the_list_is_not_an_option() -> None:
     buffer, start, end = around(NOP + END + mss(9000) + window_scale(7) + option(2, length=0))
     before = bytes(buffer)
-    assert option_kinds(buffer, start, end) == frozenset()
-    assert find_window_scale(buffer, start, end) is None
-    assert clamp_mss(buffer, start, end, 536) == 0
-    assert blank_options(buffer, start, end, {2, 3}) == 0
+    options = OptionArea(buffer, start, end)
+    assert options.kinds == frozenset()
+    assert options.window_scale() is None
+    assert options.clamp_mss(536) == 0
+    assert options.blank({2, 3}) == 0
     assert bytes(buffer) == before
 
 
@@ -159,7 +152,7 @@ def test_what_stands_behind_the_end_of_the_list_is_not_an_option() -> None:
     ],
 )
 def test_the_kinds_that_are_present(area: bytes, expected: frozenset[int]) -> None:
-    assert option_kinds(*around(area)) == expected
+    assert OptionArea(*around(area)).kinds == expected
 
 
 @pytest.mark.parametrize(
@@ -177,7 +170,7 @@ def test_the_kinds_that_are_present(area: bytes, expected: frozenset[int]) -> No
     ],
 )
 def test_the_window_scale(area: bytes, expected: int | None) -> None:
-    assert find_window_scale(*around(area)) == expected
+    assert OptionArea(*around(area)).window_scale() == expected
 
 
 @pytest.mark.parametrize(
@@ -199,7 +192,7 @@ def test_the_window_scale(area: bytes, expected: int | None) -> None:
 )
 def test_the_clamp_lowers_and_never_raises_or_adds(area: bytes, size_bytes_max: int, expected: bytes) -> None:
     buffer, start, end = around(area)
-    clamp_mss(buffer, start, end, size_bytes_max)
+    OptionArea(buffer, start, end).clamp_mss(size_bytes_max)
     assert bytes(buffer) == bytes(around(expected)[0])
 
 
@@ -221,7 +214,7 @@ def test_the_clamp_lowers_and_never_raises_or_adds(area: bytes, size_bytes_max: 
 )
 def test_blanking_leaves_everything_else_where_it_is(area: bytes, kinds: set[int], expected: bytes) -> None:
     buffer, start, end = around(area)
-    blank_options(buffer, start, end, kinds)
+    OptionArea(buffer, start, end).blank(kinds)
     assert bytes(buffer) == bytes(around(expected)[0])
 
 
@@ -232,13 +225,14 @@ def test_the_returned_growth_keeps_the_checksum_right(
     """A checksum adjusted by what both changes return is that of a new sum over the changed segment."""
     packet = bytearray(tcp(CLIENT, TARGET, flags=SYN, options=emit_options(options), payload=payload))
     end = len(packet) - len(payload)
-    growth = clamp_mss(packet, 40, end, size_bytes_max) + blank_options(packet, 40, end, kinds)
+    area = OptionArea(packet, 40, end)
+    growth = area.clamp_mss(size_bytes_max) + area.blank(kinds)
     packet[36:38] = adjusted(int.from_bytes(packet[36:38], "big"), growth).to_bytes(2, "big")
     seen = dissect(packet)
     assert seen.transport_sum_is_right and seen.payload == payload
     for left in parse_options(seen.options):
         assert not isinstance(left, MaximumSegmentSize) or left.size_bytes <= size_bytes_max
-    assert not option_kinds(packet, 40, end) & kinds
+    assert not OptionArea(packet, 40, end).kinds & kinds
 
 
 @given(st.binary(max_size=40))
@@ -250,6 +244,7 @@ def test_any_bytes_are_either_options_or_refused(area: bytes) -> None:
     except WireError as refusal:
         assert refusal.malformation is Malformation.BAD_TCP_OPTIONS
         return
-    assert clamp_mss(buffer, start, end, 0xFFFF) == blank_options(buffer, start, end, ()) == 0
+    found = OptionArea(buffer, start, end)
+    assert found.clamp_mss(0xFFFF) == found.blank(()) == 0
     assert bytes(buffer) == before
-    assert len(option_kinds(buffer, start, end)) <= sum(not isinstance(option, NoOperation) for option in options)
+    assert len(found.kinds) <= sum(not isinstance(option, NoOperation) for option in options)
