@@ -65,13 +65,11 @@ class Capture(AbstractContextManager["Capture"]):
 
     def _complete(self) -> None:
         """Wait until all that the kernel has seen is written."""
-        told = 0
         while True:
+            told = len(_TOLD.findall(self._log.read_text()))  # an answer from before says nothing of now
             self._process.send_signal(signal.SIGUSR1)
             until(lambda told=told: len(_TOLD.findall(self._log.read_text())) > told, "tcpdump answers")  # type: ignore[misc]
-            answers = _TOLD.findall(self._log.read_text())
-            told = len(answers)
-            captured, received, dropped = map(int, answers[-1])
+            captured, received, dropped = map(int, _TOLD.findall(self._log.read_text())[-1])
             assert dropped == 0, f"{self.place}: tcpdump lost {dropped} packets"
             if captured == received:
                 return

@@ -10,7 +10,7 @@ A connection completes without anybody calling `accept`, so one thread can hold 
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from threading import Thread
 
@@ -25,7 +25,7 @@ from tests.lab.laboratory import (
 )
 
 TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ = 19, 20, 21
-SEND_QUEUE, REPAIR_OFF = 2, 0
+SEND_QUEUE, REPAIR_OFF_WITHOUT_PROBE = 2, -1
 """linux/tcp.h"""
 
 
@@ -75,16 +75,16 @@ class Pair:
         listener: socket.socket | None = None,
         endpoint: str | None = None,
     ) -> None:
-        own = listener or tcp_socket(TARGET_1)
-        if listener is None:
-            own.bind((STAND_IN, STAND_IN_PORT))
-            own.listen(16)
         self.client = client or tcp_socket(consumer)
-        self.client.connect((endpoint or ENDPOINT_OF[consumer], port))
-        self.target, (self.balancer, self.snat_port) = own.accept()
+        with ExitStack() as stack:
+            try:
+                ear = listener or stack.enter_context(listening())
+                self.client.connect((endpoint or ENDPOINT_OF[consumer], port))
+                self.target, (self.balancer, self.snat_port) = ear.accept()
+            except OSError:
+                self.client.close()
+                raise
         self.target.settimeout(HANG_GUARD_S)
-        if listener is None:
-            own.close()
 
     def __enter__(self) -> "Pair":
         return self
@@ -95,6 +95,12 @@ class Pair:
     def close(self) -> None:
         self.client.close()
         self.target.close()
+
+    def reset(self) -> None:
+        """Both ends are gone at once, and send nothing any more."""
+        for end in (self.client, self.target):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
 
     @property
     def client_port(self) -> int:
@@ -165,7 +171,23 @@ def starting_at(client: socket.socket, sequence: int) -> None:
     client.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
     client.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR_QUEUE, SEND_QUEUE)
     client.setsockopt(socket.IPPROTO_TCP, TCP_QUEUE_SEQ, struct.pack("=I", sequence))
-    client.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, REPAIR_OFF)
+    _repaired(client)
+
+
+def sequence_of(end: socket.socket) -> int:
+    """Where the stream of this end of a connection is: the next sequence number that it will send."""
+    end.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    end.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR_QUEUE, SEND_QUEUE)
+    sequence = end.getsockopt(socket.IPPROTO_TCP, TCP_QUEUE_SEQ)
+    _repaired(end)
+    return sequence & 0xFFFFFFFF
+
+
+def _repaired(end: socket.socket) -> None:
+    """Leave repair mode. The kernel then takes SO_REUSEADDR away, and nobody could listen beside what the socket
+    leaves behind when it is closed (net/ipv4/tcp.c, tcp_setsockopt)."""
+    end.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, REPAIR_OFF_WITHOUT_PROBE)
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
 
 def snmp(namespace: str, table: str, name: str) -> int:
@@ -173,3 +195,8 @@ def snmp(namespace: str, table: str, name: str) -> int:
     with inside(namespace), open("/proc/thread-self/net/snmp", encoding="ascii") as file:
         lines = [line.split() for line in file if line.startswith(f"{table}:")]
     return int(lines[1][lines[0].index(name)])
+
+
+def wrong_sums() -> tuple[int, ...]:
+    """TCP segments with a wrong checksum that the ends have seen so far."""
+    return tuple(snmp(place, "Tcp", "InCsumErrors") for place in (*ENDPOINT_OF, TARGET_1))

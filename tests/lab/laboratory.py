@@ -13,19 +13,22 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hyperplane.io.lab_file import DEFAULT_LAB
+from hyperplane.io.lab_record import lab_record
 from hyperplane.io.runtime import zone_files
 from hyperplane.io.status import StatusPage, Word
 from netns.namespace import inside
 
 ROOT = Path(__file__).parents[2]
 RUNTIME = Path("/run/hyperplane")
+LAB_FILE = "lab-of-the-tests.yml"
+"""A lab that is up with a file of this name is ours."""
 ZONE_IDS = ("use2-az1", "use2-az2")
 
 CONSUMER_A, CONSUMER_A2, CONSUMER_B, CONSUMER_C = "hp-consumer-a", "hp-consumer-a2", "hp-consumer-b", "hp-consumer-c"
@@ -52,6 +55,12 @@ NEIGHBOUR_ADDRESS, BYSTANDER_ADDRESS = "10.0.1.60", "10.9.3.40"
 
 HANG_GUARD_S = 30.0
 """Ends a test that would wait for ever. No test's result depends on it."""
+
+NAMED_PORTS = {"hash": 51_000, "spray": 51_001}
+"""Client ports of the two ways of steering: a port stays in use for a minute after its connection."""
+
+BY_TIME = {"flows_expired", "ports_swept", "datagrams_incomplete"}
+"""Counters that move by themselves, for what earlier tests have left."""
 
 Document = dict[str, Any]
 
@@ -83,6 +92,16 @@ def tests_lab() -> Document:
     return document
 
 
+def somebodys_lab(runtime: Path, namespaces: Iterable[str]) -> str | None:
+    """What stands where the tests' lab would be built, if it is not the tests' own."""
+    record = lab_record(runtime)
+    if record.exists():
+        path = Path(record.read_text().strip())
+        return None if path.name == LAB_FILE else f"the lab of {path}"
+    taken = sorted({*CONSUMERS, TARGET_1} & set(namespaces))
+    return f"namespace {taken[0]}" if taken else None
+
+
 def until(condition: Callable[[], bool], what: str, timeout_s: float = HANG_GUARD_S) -> None:
     """Look until `condition` holds. Fails the test, saying `what` did not come about."""
     deadline = time.monotonic() + timeout_s
@@ -103,10 +122,12 @@ def hyperplane(*arguments: str, **environment: str) -> subprocess.CompletedProce
     )
 
 
-def rules_of(namespace: str) -> str:
-    """What steers packets in a fabric, in iptables' words."""
-    with inside(namespace):
-        return subprocess.run(["iptables-save", "-t", "mangle"], capture_output=True, text=True, check=True).stdout
+def steering_of(zone_id: str) -> str:
+    """How a fabric steers packets, by the rules in force: fragments are hashed either way, only the rest is sprayed."""
+    with inside(f"hp-fabric-{zone_id}"):
+        rules = subprocess.run(["iptables-save", "-t", "mangle"], capture_output=True, text=True, check=True).stdout
+    assert "NFQUEUE" in rules
+    return "spray" if "statistic" in rules else "hash"
 
 
 class Lab:
@@ -138,9 +159,8 @@ class Lab:
         self.document["fabric"]["steering"] = mode
         self.write()
         self.up()
-        word = {"hash": "HMARK", "spray": "statistic"}[mode]
         for zone_id in ZONE_IDS:
-            until(lambda zone_id=zone_id: word in rules_of(f"hp-fabric-{zone_id}"), f"{zone_id} steers by {mode}")  # type: ignore[misc]
+            until(lambda zone_id=zone_id: steering_of(zone_id) == mode, f"{zone_id} steers by {mode}")  # type: ignore[misc]
 
     # --- what the nodes show -------------------------------------------------------------------
 
@@ -176,20 +196,29 @@ class Lab:
                     until(lambda page=page, seen=seen: page.get(Word.HEARTBEAT_MS) != seen, "a node's heart beats")  # type: ignore[misc]
                 page.close()
 
+    def overflowed(self) -> int:
+        """Packets that came faster than the nodes read and found their queue or its socket full, ever."""
+        return sum(self._queues(zone_id, column) for zone_id in ZONE_IDS for column in (5, 6))
+
     def _waiting(self, zone_id: str) -> int:
-        """Packets in a zone's queues, from the kernel's own list (column 3: packets not answered yet)."""
+        """Packets in a zone's queues that are not answered yet."""
+        return self._queues(zone_id, 2)
+
+    def _queues(self, zone_id: str, column: int) -> int:
+        """Sum of a column in the kernel's own list of queues (net/netfilter/nfnetlink_queue.c, seq_show)."""
         with inside(f"hp-fabric-{zone_id}"):
             lines = Path("/proc/thread-self/net/netfilter/nfnetlink_queue").read_text().splitlines()
-        return sum(int(line.split()[2]) for line in lines)
+        return sum(int(line.split()[column]) for line in lines)
 
     def moved_since(self, before: Counter[str]) -> dict[str, int]:
-        """What was counted since `before`, once everything has settled."""
+        """What was counted since `before`, once everything has settled; not what time alone counts."""
         after = self.counters()
-        return {name: after[name] - before[name] for name in after | before if after[name] != before[name]}
+        names = (after | before).keys() - BY_TIME
+        return {name: after[name] - before[name] for name in names if after[name] != before[name]}
 
     def expect(self, before: Counter[str], **moved: int) -> None:
         """Wait until exactly these counters have moved by so much since `before`, and no other."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + HANG_GUARD_S
         while (found := self.moved_since(before)) != moved:
             assert time.monotonic() < deadline, f"{moved} should have been counted, not {found}"
 

@@ -29,7 +29,7 @@ def run(
     with inside(namespace):
         done = subprocess.run(
             command, input=text, stdin=None if text is not None else subprocess.DEVNULL, capture_output=True,
-            text=True, timeout=2 * HANG_GUARD_S, check=False,
+            text=True, timeout=4 * HANG_GUARD_S, check=False,
         )  # fmt: skip
     if expect is not None:
         assert done.returncode == expect, f"{' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"
@@ -37,14 +37,18 @@ def run(
 
 
 @contextlib.contextmanager
-def running(namespace: str, *command: str, log: Path | None = None) -> Iterator["subprocess.Popen[str]"]:
-    """A program in the background of a namespace, ended at the end of the block. Its errors go to `log`."""
+def running(
+    namespace: str, *command: str, log: Path | None = None, output: Path | None = None
+) -> Iterator["subprocess.Popen[str]"]:
+    """A program in the background of a namespace, ended at the end of the block. Its errors go to `log`, what it
+    says goes there too or to a file of its own."""
     needs(command[0])
     with contextlib.ExitStack() as stack:
         errors = stack.enter_context(log.open("w")) if log else subprocess.DEVNULL
+        words = stack.enter_context(output.open("w")) if output else errors
         with inside(namespace):
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, text=True, start_new_session=True
+                command, stdin=subprocess.DEVNULL, stdout=words, stderr=errors, text=True, start_new_session=True
             )
         try:
             yield process

@@ -38,8 +38,12 @@ def pieces(identification: int, data: bytes = WHOLE) -> list[Any]:
     return made
 
 
-def arrives(target: socket.socket, data: bytes) -> bool:
-    """Whether this is the very next datagram at the target; a last one that must come ends the wait."""
+def arrives(lab: Lab, target: socket.socket, data: bytes) -> bool:
+    """Whether this is the very next datagram at the target; a last one that must come ends the wait.
+
+    The last one may be another node's, so it is sent when all nodes are done with what came before.
+    """
+    lab.settle()
     send_ip(CONSUMER_A, datagram(SENDER, DOOR, b"that is all"))
     received = target.recv(65_535)
     if received == data:
@@ -50,21 +54,21 @@ def arrives(target: socket.socket, data: bytes) -> bool:
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 0, 1, 2], [2, 2, 1, 1, 0]])
-def test_pieces_in_any_order_make_the_whole(target: socket.socket, order: list[int]) -> None:
+def test_pieces_in_any_order_make_the_whole(lab: Lab, target: socket.socket, order: list[int]) -> None:
     made = pieces(random.randrange(1, 1 << 16))
     send_ip(CONSUMER_A, [made[place] for place in order])
-    assert arrives(target, WHOLE)
+    assert arrives(lab, target, WHOLE)
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2])
-def test_a_missing_piece_means_nothing_arrives(target: socket.socket, missing: int) -> None:
+def test_a_missing_piece_means_nothing_arrives(lab: Lab, target: socket.socket, missing: int) -> None:
     made = pieces(random.randrange(1, 1 << 16))
     send_ip(CONSUMER_A, [piece for place, piece in enumerate(made) if place != missing])
-    assert not arrives(target, WHOLE)
+    assert not arrives(lab, target, WHOLE)
 
 
 @pytest.mark.parametrize("shift", [-1, 1])
-def test_overlapping_pieces_are_thrown_away(target: socket.socket, shift: int) -> None:
+def test_overlapping_pieces_are_thrown_away(lab: Lab, target: socket.socket, shift: int) -> None:
     """By eight bytes, the smallest overlap there can be; the two do not agree in them."""
     first, second, third = pieces(random.randrange(1, 1 << 16))
     if shift < 0:
@@ -73,19 +77,19 @@ def test_overlapping_pieces_are_thrown_away(target: socket.socket, shift: int) -
         first.payload = type(first.payload)(bytes(first.payload) + b"overlap!")
         del first.len, first.chksum
     send_ip(CONSUMER_A, [first, second, third])
-    assert not arrives(target, WHOLE)
+    assert not arrives(lab, target, WHOLE)
 
 
 def test_headers_hidden_in_tiny_pieces_do_no_harm(lab: Lab, target: socket.socket) -> None:
     """A TCP header cut in two (RFC 1858): whole again, or not at all, but never half."""
-    assert not arrives(target, b"")  # its flow is there now
+    assert not arrives(lab, target, b"")  # its flow is there now
     before = lab.counters()
     syn = segment(SENDER, DOOR, "S", options=[("MSS", 1460), ("SAckOK", b"")])
     tiny = fragment(syn, fragsize=8)
     overlapping = IP(bytes(tiny[1]))
     overlapping.frag = 0
     send_ip(CONSUMER_A, [tiny[0], overlapping])
-    assert not arrives(target, b"")
+    assert not arrives(lab, target, b"")
     assert "flows_new" not in lab.moved_since(before)
 
 
@@ -120,7 +124,7 @@ def test_a_flood_of_first_pieces_does_not_stop_a_transfer(lab: Lab, target: sock
         pair.transfer(4 << 20)
         send_ip(CONSUMER_A, flood)
         pair.transfer(4 << 20, up=False)
-    assert not arrives(target, WHOLE)
+    assert not arrives(lab, target, WHOLE)
     made = pieces(50_000)
     send_ip(CONSUMER_A, made)
-    assert arrives(target, WHOLE), "there is room for whole datagrams after the flood"
+    assert arrives(lab, target, WHOLE), "there is room for whole datagrams after the flood"

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scapy.layers.inet import ICMP, TCP, UDP
+from scapy.layers.inet import ICMP, TCP
 
 from tests.lab.capture import Capture, Captures
-from tests.lab.ends import Pair, answering, door_of, udp_socket
+from tests.lab.ends import Pair, answering, door_of, sequence_of, udp_socket
 from tests.lab.laboratory import (
     BALANCER,
     CLIENT,
@@ -29,6 +29,7 @@ from tests.lab.test_tcp_options import sysctl
 
 pytestmark = pytest.mark.netns
 
+ENDS = [(TARGET_1, LINK), (CONSUMER_A, LINK)]
 ECT_0, CE = 2, 3
 """RFC 3168 section 5"""
 
@@ -54,7 +55,7 @@ def test_a_packet_that_expires_is_reported_by_the_endpoint(lab: Lab, tmp_path: P
 
 
 def test_three_hops_are_enough(target: socket.socket, tmp_path: Path) -> None:
-    with Capture(tmp_path, TARGET_1, LINK) as capture, udp_socket(CONSUMER_A) as client:
+    with Capture(tmp_path, TARGET_1, LINK, "udp") as capture, udp_socket(CONSUMER_A) as client:
         client.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 3)
         client.sendto(b"this far", door_of(CONSUMER_A))
         assert target.recv(100) == b"this far"
@@ -72,14 +73,14 @@ def test_nmap_traces_the_endpoint_and_nothing_behind_it(lab: Lab) -> None:
 def test_traffic_class_and_congestion_mark_pass_both_ways(
     target: socket.socket, tmp_path: Path, traffic_class: int
 ) -> None:
-    with Captures(tmp_path, [(TARGET_1, LINK), (CONSUMER_A, LINK)]) as captures, udp_socket(CONSUMER_A) as client:
+    with Captures(tmp_path, ENDS, "udp") as captures, udp_socket(CONSUMER_A) as client:
         for end in (client, target):
             end.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, traffic_class)
         client.sendto(b"urgent", door_of(CONSUMER_A))
         _, peer = target.recvfrom(100)
         target.sendto(b"answer", peer)
         assert client.recv(100) == b"answer"
-    for place in ((TARGET_1, LINK), (CONSUMER_A, LINK)):
+    for place in ENDS:
         assert [packet.tos for packet in captures[place].packets()] == [traffic_class] * 2
 
 
@@ -99,7 +100,7 @@ def test_a_congestion_mark_comes_back_to_the_sender(lab: Lab, tmp_path: Path) ->
     with (
         sysctl(CONSUMER_A, "net.ipv4.tcp_ecn", "1"),
         sysctl(TARGET_1, "net.ipv4.tcp_ecn", "1"),
-        Captures(tmp_path, [(TARGET_1, LINK), (CONSUMER_A, LINK)], "tcp") as captures,
+        Captures(tmp_path, ENDS, "tcp") as captures,
         Pair() as pair,
         congested(),
     ):
@@ -116,14 +117,14 @@ def test_a_congestion_mark_comes_back_to_the_sender(lab: Lab, tmp_path: Path) ->
 
 def test_identifications_are_ours_where_a_packet_may_be_cut(target: socket.socket, tmp_path: Path) -> None:
     """Clients behind one address would else use the same ones (RFC 6864). What may not be cut keeps its own."""
-    with Captures(tmp_path, [(TARGET_1, LINK), (CONSUMER_A, LINK)]) as captures, udp_socket(CONSUMER_A) as client:
+    with Captures(tmp_path, ENDS, "udp") as captures, udp_socket(CONSUMER_A) as client:
         client.connect(door_of(CONSUMER_A))
         for discover in (0, 2):
             client.setsockopt(socket.IPPROTO_IP, 10, discover)  # IP_MTU_DISCOVER: may be cut, may not
             for _ in range(20):
                 client.send(b"x")
                 target.recv(10)
-    sent, received = ([p for p in captures[place, LINK].packets() if UDP in p] for place in (CONSUMER_A, TARGET_1))
+    sent, received = (captures[place, LINK].packets() for place in (CONSUMER_A, TARGET_1))
     assert [str(packet.flags) for packet in received] == [""] * 20 + ["DF"] * 20
     assert len({packet.id for packet in received[:20]}) == 20
     assert [packet.id for packet in received[20:]] == [packet.id for packet in sent[20:]]
@@ -134,7 +135,7 @@ def test_no_icmp_error_ends_a_flow(lab: Lab, tmp_path: Path) -> None:
     with Pair() as pair, Capture(tmp_path, CONSUMER_A, LINK, "icmp") as capture:
         pair.echo()
         flow = (BALANCER, pair.snat_port), (STAND_IN, STAND_IN_PORT)
-        quoted = segment(*flow, "A", seq=last_sequence(pair))
+        quoted = segment(*flow, "A", seq=sequence_of(pair.client))
         kinds = [*((3, code) for code in range(256) if code != 4), (11, 0), (11, 1), (12, 0), (12, 2)]
         send_ip(TARGET_1, [icmp_error("10.9.3.20", BALANCER, *kind, quoted) for kind in kinds])
         until(lambda: len(capture.packets()) == len(kinds), "all of them come through")
@@ -143,13 +144,3 @@ def test_no_icmp_error_ends_a_flow(lab: Lab, tmp_path: Path) -> None:
         assert {(packet.src, packet.dst) for packet in told} == {(ENDPOINT, CLIENT)}
         pair.echo()
         pair.transfer(1 << 20)
-
-
-def last_sequence(pair: Pair) -> int:
-    """Where the client's stream is, from the kernel (TCP_REPAIR tells the sequence number of its send queue)."""
-    repair, queue, sequence = 19, 20, 21
-    pair.client.setsockopt(socket.IPPROTO_TCP, repair, 1)
-    pair.client.setsockopt(socket.IPPROTO_TCP, queue, 2)
-    number = pair.client.getsockopt(socket.IPPROTO_TCP, sequence)
-    pair.client.setsockopt(socket.IPPROTO_TCP, repair, -1)  # off, without a window probe
-    return number & 0xFFFFFFFF

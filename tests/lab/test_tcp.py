@@ -66,10 +66,12 @@ def test_the_same_tuple_opens_again_after_a_close(lab: Lab) -> None:
     """The client closes by reset, so its own side forgets at once; its next SYN has the tuple of the old flow."""
     before = lab.counters()
     with listening() as listener:
+        port = 0  # any at first: one that was used lately has its flow still
         for _ in range(3):
             client = tcp_socket(CONSUMER_A)
-            client.bind(("0.0.0.0", 4446))
+            client.bind(("0.0.0.0", port))
             with Pair(client=client, listener=listener) as pair:
+                port = pair.client_port
                 pair.echo()
                 pair.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 pair.client.close()
@@ -102,7 +104,8 @@ def test_urgent_data_stays_where_it_was_in_the_stream(pair: Pair) -> None:
 def test_a_reset_far_outside_is_dropped_and_one_nearby_is_challenged(lab: Lab, pair: Pair, tmp_path: Path) -> None:
     """Blind resets do not end a flow (RFC 5961): the far ones stop here, the near ones are the target's to judge."""
     with Captures(tmp_path, [(CONSUMER_A, LINK), (TARGET_1, LINK)]) as captures:
-        pair.echo()
+        for _ in range(20):
+            pair.echo()  # when packets are sprayed, until every node has seen where the stream is: numbers are not told
         last = [packet for packet in captures[CONSUMER_A, LINK].packets() if packet.src == CLIENT][-1][TCP]
         client = (CLIENT, pair.client_port)
         before = lab.counters()
