@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hyperplane.dataplane import admission, stages, tracking
+from hyperplane.dataplane import admission, tracking
 from hyperplane.dataplane.limiter import TokenBucket
 from hyperplane.flow import interface, journal, replication, tcp_state
 from hyperplane.flow.entry import FlowEntry
@@ -16,6 +16,7 @@ from hyperplane.flow.replication import Replication
 from hyperplane.flow.tcp_state import State
 from hyperplane.limits import JOURNAL_ROW_BYTES
 from hyperplane.wire.reassembly import Reassembler
+from hyperplane.wire.tcp_options import OptionArea
 from netns import steer
 from tests.dataplane import (
     test_admission,
@@ -261,7 +262,7 @@ def test_a_target_may_keep_a_flow_that_is_over(monkeypatch: Patch, ending: str) 
 
 
 def test_segment_sizes_are_not_clamped(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(stages, "clamp_mss", lambda buffer, first, last, size: 0)
+    monkeypatch.setattr(OptionArea, "clamp_mss", lambda self, size: 0)
     in_test(monkeypatch, retell, test_tcp_stories.stories, "NAT-26")
 
 
