@@ -16,8 +16,8 @@ pytestmark = pytest.mark.netns
         (None, [], None),
         (None, ["hp-mine", CONSUMER_A], f"namespace {CONSUMER_A}"),
         (f"/tmp/pytest/{LAB_FILE}", [CONSUMER_A], None),
-        ("/home/me/lab.yml", [CONSUMER_A], "the lab of /home/me/lab.yml"),
-        ("/home/me/lab.yml", [], "the lab of /home/me/lab.yml"),
+        ("/srv/lab.yml", [CONSUMER_A], "the lab of /srv/lab.yml"),
+        ("/srv/lab.yml", [], "the lab of /srv/lab.yml"),
     ],
 )
 def test_a_lab_of_a_user_is_told_from_our_own(
