@@ -197,6 +197,9 @@ RUNTIME_BYTES_MAX = 4 << 30
 """Size of the memory that `lab up` mounts for journals, pages and logs. Our choice: two generations of the default
 lab, eight nodes with a full table each, take 1 GiB. Memory is taken only as it is written."""
 
+LOG_BYTES_MAX = 8 << 20
+"""A log that is longer is cut; its end is kept beside it, so each process has at most twice this."""
+
 # --- relations ----------------------------------------------------------------------------
 
 assert SNAT_PORT_MIN + SNAT_PORTS_PER_TARGET <= 65_536, "a port has 16 bits"

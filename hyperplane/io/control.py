@@ -2,7 +2,7 @@
 
 The lab file is looked at in a fixed rhythm. What is wrong with it is logged and shown, and the last
 good snapshot stays in force; the packet plane never waits for this process and does not notice
-when it is gone.
+when it is gone. It also keeps the logs of all processes short.
 """
 
 import json
@@ -16,9 +16,10 @@ from pathlib import Path
 
 from hyperplane.errors import ConfigurationError
 from hyperplane.io.health import health
-from hyperplane.io.processes import say_ready
+from hyperplane.io.logs import OLD_SUFFIX, bound_logs
+from hyperplane.io.processes import ProcessFiles, say_ready
 from hyperplane.io.reconcile import reconcile
-from hyperplane.limits import LAB_FILE_BEAT_S
+from hyperplane.limits import LAB_FILE_BEAT_S, LOG_BYTES_MAX
 from netns.namespace import NamespaceMissing
 from netns.validate import TopologyError
 
@@ -39,6 +40,7 @@ class Control:
         self._seen: tuple[int, int] | None = None
         self.problem: str | None = None
         """Why the lab file as it stands is not in force; None if it is."""
+        self._log_trouble: str | None = None
 
     def poll(self) -> None:
         """Reconcile if the file has changed since the last look, or if the machine would not do it then."""
@@ -69,6 +71,17 @@ class Control:
             _log.info("%s", change)
         if done.snapshot_changed:
             _log.info("snapshot %d is in force", done.snapshot.version)
+
+    def bound_logs(self) -> None:
+        """Keep the logs of all processes of the lab within their bound."""
+        try:
+            for log in bound_logs(ProcessFiles(self._runtime).logs, LOG_BYTES_MAX):
+                _log.info("%s was cut, its end is in %s", log, log.with_suffix(OLD_SUFFIX))
+            self._log_trouble = None
+        except OSError as error:  # the memory is full, or somebody cleans up; it is tried again at the next beat
+            if str(error) != self._log_trouble:
+                _log.error("a log could not be cut: %s", error)
+            self._log_trouble = str(error)
 
     def _tell(self, what: str, problem: str) -> None:
         if problem != self.problem:
@@ -117,5 +130,6 @@ def run_control(lab: Path, runtime: Path, address: str, port: int) -> int:
     say_ready()
     while signal.sigtimedwait(signals, LAB_FILE_BEAT_S) is None:
         control.poll()
+        control.bound_logs()
     server.shutdown()
     return 0

@@ -86,8 +86,12 @@ class ProcessFiles:
     def record(self, name: str) -> Path:
         return self.directory / name
 
+    @property
+    def logs(self) -> Path:
+        return self.runtime / "log"
+
     def log(self, name: str) -> Path:
-        return self.runtime / "log" / f"{name}.log"
+        return self.logs / f"{name}.log"
 
     def names(self) -> list[str]:
         """All that have been started and not ended by us."""

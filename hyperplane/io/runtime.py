@@ -9,7 +9,7 @@
             gen-<n>/status-<node>   see io/status.py
             gen-<n>/process-<node>  which process the node is now; as below, pid and start, written by root
             gen-<n>/supervisor      which process the fabric is that started it
-        log/                        one file per process
+        log/                        one file per process, short, see io/logs.py
         lab, namespaces             what is up, see io/lab_record.py
         processes/                  see io/processes.py
 

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from hyperplane.io import control as controlling
 from hyperplane.io import reconcile as reconciling
 from hyperplane.io.control import Control
+from hyperplane.io.processes import ProcessFiles
 from hyperplane.io.runtime import snapshot_file
 from netns.build import Change
 from netns.errors import KernelError
@@ -82,3 +84,23 @@ def test_a_file_that_comes_back_as_it_was_is_in_force_again(control: Control, tm
     (tmp_path / "away").rename(tmp_path / "lab.yml")
     control.poll()
     assert control.problem is None
+
+
+def test_logs_are_cut_and_a_full_memory_is_told_of_once(
+    control: Control, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(controlling, "LOG_BYTES_MAX", 10)
+    log = ProcessFiles(tmp_path / "run").log("fabric-az1")
+    log.parent.mkdir()
+    log.write_bytes(b"a line\nanother line\n")
+    control.bound_logs()
+    assert log.read_bytes() == b""
+    log.write_bytes(b"a line\nanother line\n")
+
+    def no_room(directory: Path, bytes_max: int) -> list[Path]:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(controlling, "bound_logs", no_room)
+    for _ in range(3):
+        control.bound_logs()
+    assert sum("could not be cut" in record.message for record in caplog.records) == 1
