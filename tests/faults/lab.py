@@ -104,6 +104,7 @@ target_groups:
   - {_group("flt-banner", "TCP", BANNER_PORT, "flt-t1", "flt-t2")}
   - {_group("flt-echo", "UDP", ECHO_PORT, "flt-t1", "flt-t2")}
   - {_group("flt-one", "UDP", 9999, "flt-t1")}
+  - {_group("flt-many", "UDP", 9998, "flt-t1")}
 load_balancers:
 {_load_balancer("flt-left", "10.9.0.7")}
 {_load_balancer("flt-right", "10.9.0.8")}
@@ -137,7 +138,8 @@ def _load_balancer(name: str, address: str) -> str:
       - {{protocol: TCP, port: 443, target_group: flt-stream}}
       - {{protocol: TCP, port: 25, target_group: flt-banner}}
       - {{protocol: UDP, port: 53, target_group: flt-echo}}
-      - {{protocol: UDP, port: 9999, target_group: flt-one}}"""
+      - {{protocol: UDP, port: 9999, target_group: flt-one}}
+      - {{protocol: UDP, port: 9998, target_group: flt-many}}"""
 
 
 def _endpoint(name: str) -> str:
@@ -194,15 +196,29 @@ class FaultLab:
         scratch.write_text(lab_text(plan))
         scratch.replace(self.file)
 
+    def begin_up(self) -> "subprocess.Popen[str]":
+        """The process that brings the lab up, with the product's own targets where ours do not run."""
+        return self._begin("lab", "up", "-t", str(self.file))
+
     def _hyperplane(self, *arguments: str) -> str:
+        process = self._begin(*arguments)
+        _, said = process.communicate()
+        assert process.returncode == 0, said
+        return said
+
+    def _begin(self, *arguments: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "hyperplane", *arguments, "--runtime", str(self.runtime)]
         environment = {**os.environ, **lab_environment(), "HYPERPLANE_API": self._api}
         # The strictest umask: nodes run as another user and must be able to read all they need.
-        done = subprocess.run(
-            command, env=environment, cwd=ROOT, umask=0o077, capture_output=True, text=True, check=False
+        return subprocess.Popen(
+            command,
+            env=environment,
+            cwd=ROOT,
+            umask=0o077,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stderr
 
     # --- looking -----------------------------------------------------------------------------
 

@@ -9,7 +9,22 @@ Figures = dict[str, float]
 
 
 def stalls_by_fault(faults: Sequence[float], reports: Sequence[LoadReport]) -> list[float]:
-    """For each fault and each connection the longest wait, in ms, of which the fault was a part; 0 for none.
+    """For each fault and each connection the longest wait, in ms, of which the fault was a part; 0 for none."""
+    longest = _longest(faults, reports)
+    pairs = sum(report.connections for report in reports) * len(faults)
+    return sorted([0.0] * (pairs - len(longest)) + list(longest.values()))
+
+
+def longest_by_fault(faults: Sequence[float], reports: Sequence[LoadReport]) -> list[float]:
+    """For each fault the longest wait of all connections, in ms: whom it hurt most."""
+    worst = [0.0] * len(faults)
+    for (_, place), wait_ms in _longest(faults, reports).items():
+        worst[place] = max(worst[place], wait_ms)
+    return sorted(worst)
+
+
+def _longest(faults: Sequence[float], reports: Sequence[LoadReport]) -> dict[tuple[str, int], float]:
+    """By connection and place of the fault, where there was a wait at all.
 
     A fault at a moment belongs to a wait that began before the next fault and was not over before this one.
     """
@@ -20,8 +35,7 @@ def stalls_by_fault(faults: Sequence[float], reports: Sequence[LoadReport]) -> l
                 following = faults[place + 1] if place + 1 < len(faults) else float("inf")
                 if begin < following and end > moment:
                     longest[name, place] = max(longest[name, place], (end - begin) * 1000)
-    pairs = sum(report.connections for report in reports) * len(faults)
-    return sorted([0.0] * (pairs - len(longest)) + list(longest.values()))
+    return longest
 
 
 def stalls_by_connection(reports: Sequence[LoadReport]) -> list[float]:

@@ -1,6 +1,6 @@
 """The fabric is restarted, upgraded, resized, killed and stopped under load: connections go on.
 
-HYPERPLANE_FAULTS=full: a hundred restarts and ten seconds of standstill.
+The slow ones restart it a hundred times and stand still for ten seconds.
 """
 
 import os
@@ -17,9 +17,8 @@ from tests.faults.test_kills import let_pass
 
 pytestmark = [pytest.mark.netns, pytest.mark.fault]
 
-FULL = os.environ.get("HYPERPLANE_FAULTS") == "full"
-RESTARTS = 100 if FULL else 5
-STANDSTILL_S = 10.0 if FULL else 3.0
+standstills = pytest.mark.parametrize("standstill_s", [3.0, pytest.param(10.0, marks=pytest.mark.slow)])
+"""How long nobody serves. The ends wait for as long again, and longer: they try at growing intervals."""
 
 
 def assert_only_the_newest_is_left(lab: FaultLab) -> None:
@@ -32,15 +31,16 @@ def kill(pids: list[int]) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def test_restarts_interrupt_nothing(lab: FaultLab, light_load: StandingLoad) -> None:
+@pytest.mark.parametrize("restarts", [5, pytest.param(100, marks=pytest.mark.slow)])
+def test_restarts_interrupt_nothing(lab: FaultLab, light_load: StandingLoad, restarts: int) -> None:
     """F-06: a new fabric beside the old one, again and again."""
     first = lab.generation
-    for _ in range(RESTARTS):
+    for _ in range(restarts):
         before = {lab.fabric_pid(), *lab.pids().values()}
         lab.new_generation()
         assert_only_the_newest_is_left(lab)
         assert not [pid for pid in before if lab.is_running(pid)]
-    assert lab.generation == first + RESTARTS
+    assert lab.generation == first + restarts
     light_load.assert_whole()
 
 
@@ -85,12 +85,13 @@ def test_the_fabric_is_killed(lab: FaultLab, light_load: StandingLoad) -> None:
     light_load.assert_whole()
 
 
-def test_everything_is_killed_at_once(lab: FaultLab, light_load: StandingLoad) -> None:
+@standstills
+def test_everything_is_killed_at_once(lab: FaultLab, light_load: StandingLoad, standstill_s: float) -> None:
     """F-38: fabric and nodes. What is left are the journals in memory."""
     generation = lab.generation
     kill([lab.fabric_pid(), *lab.pids().values()])
     until(lambda: not lab.fabric_pid(), "the fabric's end")
-    let_pass(STANDSTILL_S)
+    let_pass(standstill_s)
     lab.mend()
     lab.wait_until_well()
     assert lab.generation == generation + 1
@@ -98,10 +99,11 @@ def test_everything_is_killed_at_once(lab: FaultLab, light_load: StandingLoad) -
     light_load.assert_whole()
 
 
-def test_everything_is_stopped_and_started(lab: FaultLab, light_load: StandingLoad) -> None:
+@standstills
+def test_everything_is_stopped_and_started(lab: FaultLab, light_load: StandingLoad, standstill_s: float) -> None:
     """F-07: in order, with a pause."""
     assert processes.end(lab.process_files, FABRIC)
-    let_pass(STANDSTILL_S)
+    let_pass(standstill_s)
     lab.mend()
     lab.wait_until_well()
     light_load.assert_whole()

@@ -8,6 +8,7 @@ import pytest
 
 from hyperplane.io import processes
 from netns import namespace as namespaces
+from netns.crossing import TABLE_BASE
 from netns.steer import fingerprint
 from tests.faults.conftest import StandingLoad, standing_load
 from tests.faults.lab import FABRIC_NAMESPACE, FaultLab, until
@@ -70,6 +71,24 @@ def test_a_link_goes_down_and_up(lab: FaultLab, light_load: StandingLoad, side: 
     subprocess.run([*command, "up"], check=True)
     if side == "fabric":
         lab.mend()
+    light_load.assert_whole()
+
+
+CHANGES = {
+    "mtu": "link set {interface} mtu 1280",
+    "address": "address flush dev {interface}",
+    "routes": "route flush table {table}",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_interface_is_changed(lab: FaultLab, light_load: StandingLoad, change: str) -> None:
+    """F-29: by somebody else, inside the fabric. `lab up` puts it right again, and the connections go on."""
+    eni = lab.eni("10.3.1.10")
+    command = CHANGES[change].format(interface=eni.interface, table=TABLE_BASE + eni.number)
+    subprocess.run(["ip", "-n", FABRIC_NAMESPACE, *command.split()], check=True)
+    let_pass(OPEN_S)
+    lab.mend()
     light_load.assert_whole()
 
 
