@@ -65,12 +65,18 @@ def test_every_size_arrives_and_comes_back(client: socket.socket, target: socket
 def test_what_the_queue_cannot_hold_is_dropped_and_counted(
     lab: Lab, client: socket.socket, target: socket.socket, size: int
 ) -> None:
-    """A netlink attribute holds 65,531 bytes (linux/netlink.h: its length has 16 bits), IP 65,535: four are missing."""
-    before = lab.counters()
-    client.send(content(size))
-    lab.expect(before, fragments_held=44, packets_dropped=1, dropped_too_long=1)
-    client.send(b"next")
-    assert target.recv(65_535) == b"next"
+    """A netlink attribute holds 65,531 bytes (linux/netlink.h: its length has 16 bits), IP 65,535: four are missing.
+
+    It comes in 45 pieces. The last one would be answered with the whole, and is dropped; the others wait for it.
+    """
+    client.send(b"first")
+    _, peer = target.recvfrom(100)
+    for sender, receiver in ((client, target), (target, client)):
+        before = lab.counters()
+        sender.sendto(content(size), DOOR if sender is client else peer)
+        lab.expect(before, fragments_held=44, packets_dropped=1, dropped_too_long=1)
+        sender.sendto(b"next", DOOR if sender is client else peer)
+        assert receiver.recv(65_535) == b"next"
 
 
 def test_a_datagram_without_checksum_has_none_at_the_target(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_LSRR, IPOption_RR, IPOption_SSRR, IPOption_Timestamp
-from scapy.layers.l2 import Dot1Q, Ether
+from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 
 from tests.lab.capture import Capture, Captures
@@ -205,33 +205,23 @@ def test_ping_hears_nothing(lab: Lab) -> None:
     lab.expect(before, packets_dropped=3, dropped_unsupported_protocol=3)
 
 
-def test_the_endpoint_answers_arp_with_one_mac(lab: Lab) -> None:
+def test_the_endpoint_answers_arp_with_one_mac(lab: Lab, tmp_path: Path) -> None:
     """Also where the neighbour's endpoint has the same address: each consumer hears of its own."""
     for consumer, link in ((CONSUMER_A, "hp-e2"), (CONSUMER_B, "hp-e3")):
-        done = run(consumer, "arping", "-f", "-w", "10", "-I", LINK, ENDPOINT)
-        macs = {word.strip("[]").lower() for word in done.stdout.split() if word.count(":") == 5}
+        own = mac_in(consumer, LINK)
+        question = ARP(op="who-has", hwsrc=own, psrc=CLIENT, pdst=ENDPOINT)
+        with Capture(tmp_path, consumer, LINK, "arp[6:2] = 2") as answers:
+            send_frames(consumer, LINK, [Ether(src=own, dst="ff:ff:ff:ff:ff:ff") / question])
+            until(lambda answers=answers: bool(answers.packets()), "somebody answers")  # type: ignore[misc]
+        macs = {answer[ARP].hwsrc for answer in answers.packets() if answer[ARP].psrc == ENDPOINT}
         assert macs == {mac_in(FABRIC_1, link)}
 
 
 def test_a_flood_of_half_open_flows_leaves_others_alone(lab: Lab, pair: Pair) -> None:
     """hping3 from the neighbour of a: consumer b connects all the while, and what stands stays."""
     with listening() as listener:
-        run(
-            CONSUMER_A,
-            "hping3",
-            "-q",
-            "-S",
-            "-p",
-            "80",
-            "-i",
-            "u200",
-            "-c",
-            "3000",
-            "-s",
-            "1024",
-            ENDPOINT,
-            expect=None,
-        )
+        flood = "hping3 -q -S -p 80 -i u200 -c 3000 -s 1024".split()
+        run(CONSUMER_A, *flood, ENDPOINT, expect=None)
         for _ in range(20):
             with Pair(CONSUMER_B, listener=listener) as other:
                 other.echo()

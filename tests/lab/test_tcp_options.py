@@ -120,7 +120,8 @@ def test_a_signed_connection_is_refused_at_once(lab: Lab) -> None:
         with pytest.raises(ConnectionRefusedError):
             client.connect(DOOR)
     moved = lab.moved_since(before)
-    assert moved == {"packets_dropped": 1, "dropped_signed_segment": 1, "replies": 1}
+    tries = moved.pop("packets_dropped")  # on a busy machine the client tries again before it hears
+    assert moved == {"dropped_signed_segment": tries, "replies": tries}
 
 
 @pytest.mark.parametrize(("client_sysctl", "stripped"), [("1", 1), ("5", 0)], ids=["asks-a-cookie", "without-cookie"])
