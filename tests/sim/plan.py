@@ -41,6 +41,10 @@ class Plan:
     """Calls begin at a few moments, all at once, instead of one by one."""
     late_s: float
     """So long after the handshake a target says a word on its own; 0 is never."""
+    skew_s: float = 0.0
+    """Nodes read a new snapshot up to so long after it was written."""
+    batch_s: float = 0.0
+    """What comes to a node within so long it reads together; 0: each packet by itself."""
     flows_max: int = 64
     """Flows of one node."""
 
@@ -77,6 +81,8 @@ def plan_of(seed: int) -> Plan:
         generations=tuple((at, chance.choice((1, 2, 3, 4))) for at in moments(2)),
         together=chance.random() < 0.3,
         late_s=chance.choice((0.0, 0.0, 130.0, 400.0)),
+        skew_s=chance.choice((0.0, 0.1, 2.0)),
+        batch_s=chance.choice((0.0, 0.001, 0.05)),
     )
 
 

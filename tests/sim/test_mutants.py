@@ -33,7 +33,7 @@ NEVER_READ = ((0.0, 0, 60.0), (0.0, 1, 60.0), (0.0, 2, 60.0))
 def quiet(plan: Plan) -> Plan:
     """Nothing goes wrong but what is added."""
     calm = replace(plan, loss=0.0, duplication=0.0, corruption=0.0, overtaking=0.0, late_s=0.0)
-    return replace(calm, kills=(), stale=(), reloads=(), sleeps=(), generations=())
+    return replace(calm, skew_s=0.0, batch_s=0.0, kills=(), stale=(), reloads=(), sleeps=(), generations=())
 
 
 def many_nodes(plan: Plan) -> Plan:
@@ -101,6 +101,12 @@ def test_only_new_flows_are_told(monkeypatch: Patch) -> None:
 def test_unknown_packets_are_judged_without_asking(monkeypatch: Patch) -> None:
     monkeypatch.setattr(Replication, "take_in_news", lambda self, now: True)
     in_worlds(monkeypatch, f"INV-4|{RESET}", lagging)
+
+
+def test_the_news_of_one_batch_serve_the_next(monkeypatch: Patch) -> None:
+    begin = Replication.begin_batch
+    monkeypatch.setattr(Replication, "begin_batch", lambda self: None if self._in_batch else begin(self))
+    in_worlds(monkeypatch, f"INV-4|INV-1:|{RESET}", lambda plan: replace(lagging(plan), batch_s=0.001))
 
 
 def test_what_peers_tell_is_not_joined(monkeypatch: Patch) -> None:

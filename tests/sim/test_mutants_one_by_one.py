@@ -27,7 +27,14 @@ from tests.dataplane import (
     test_tracking,
 )
 from tests.dataplane.story import Road, Stories, play
-from tests.flow import test_journal, test_journal_instants, test_journal_order, test_ports, test_replication
+from tests.flow import (
+    test_journal,
+    test_journal_instants,
+    test_journal_order,
+    test_known_rows,
+    test_ports,
+    test_replication,
+)
 from tests.nat import test_port_pool
 from tests.netns import test_steer
 from tests.nodes import MemoryClaims, MemoryZone
@@ -124,6 +131,11 @@ def test_a_row_is_looked_at_once(monkeypatch: Patch) -> None:
 def test_a_rows_checksum_is_not_looked_at(monkeypatch: Patch) -> None:
     monkeypatch.setattr(journal, "crc32", lambda identity: 0)
     in_test(monkeypatch, test_journal_order.test_a_row_of_which_a_part_comes_late_is_not_read, False, True)
+
+
+def test_a_rows_uses_are_not_counted(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(journal, "_USES", 1)
+    in_test(monkeypatch, test_known_rows.test_the_very_same_flow_told_of_anew_is_read_whole)
 
 
 def test_a_flow_is_announced_before_it_is_written(monkeypatch: Patch) -> None:

@@ -7,13 +7,11 @@ queue does.
 """
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 from zlib import crc32
 
-from hyperplane.dataplane.counters import Count
-from hyperplane.dataplane.verdict import Accept, Reply
 from hyperplane.snapshot import Snapshot
 from tests.cases import UDP, SocketAddress, udp
 from tests.dissection import Seen, dissect
@@ -22,13 +20,12 @@ from tests.sim.audit import Audit
 from tests.sim.ends import Call, Server, Violation
 from tests.sim.faults import Killed
 from tests.sim.plan import CHAOS_S, Plan, pauses_of, plan_of
-from tests.sim.zone import NEVER, Life, SimZone
+from tests.sim.queues import Queues
+from tests.sim.zone import NEVER, Life, SimZone, Waiting
 
 TARGETS = ("10.9.3.20", "10.9.4.20")
 ENDPOINT = ("10.0.1.10", 443)
 TICK_S = (0.5, 4.0)
-BEAT_S = 0.025
-"""A node reads its peers' journals this often. Here it does so when the next packet comes, which is the same."""
 RETURN_S = (0.005, 0.4)
 
 
@@ -53,6 +50,7 @@ class World:
         self.calls: list[Call] = []
         self.current: dict[tuple[int, SocketAddress], Call] = {}
         self.audit = Audit(self)
+        self.queues = Queues(self)
         for index in range(self.plan.node_count):
             self.zone.node(index)
 
@@ -97,18 +95,18 @@ class World:
                 self.die(index)
             else:
                 life.busy = False
-                self._answer_waiting(index)
+                self.queues.answer(index, zone)
         self.at(self.now + self.chance.uniform(*TICK_S), self.tick, index, zone)
 
     # --- the network -----------------------------------------------------------------------------
 
     def from_client(self, door: int, packet: bytes) -> None:
-        self._travel(packet, lambda copy: self.arrive(door, copy))
+        self.travel(packet, lambda copy: self.arrive(door, copy))
 
     def from_target(self, packet: bytes) -> None:
-        self._travel(packet, lambda copy: self.arrive(EXIT, copy))
+        self.travel(packet, lambda copy: self.arrive(EXIT, copy))
 
-    def _travel(self, packet: bytes, arrive: Callable[[bytes], None]) -> None:
+    def travel(self, packet: bytes, arrive: Callable[[bytes], None]) -> None:
         """Over a link that loses, doubles, damages and delays."""
         plan, chance = self.plan, self.chance
         copies = 1
@@ -117,10 +115,9 @@ class World:
                 return
             copies += chance.random() < plan.duplication
         for _ in range(copies):
-            if not self.healed and chance.random() < plan.corruption:
-                packet = self._damaged(packet)
+            damage = not self.healed and chance.random() < plan.corruption
             delay_s = 0.0005 + chance.random() * (0.002 if self.healed else plan.jitter_s)
-            self.at(self.now + delay_s, self._arrives, arrive, packet)
+            self.at(self.now + delay_s, self._arrives, arrive, self._damaged(packet) if damage else packet)
 
     def _arrives(self, arrive: Callable[[bytes], None], packet: bytes) -> None:
         arrive(packet)
@@ -140,42 +137,7 @@ class World:
         if shard is None:
             return
         place = self.chance.randrange(len(shard)) if self.plan.spray else crc32(packet[12:24]) % len(shard)
-        self.hand_to(shard[place], eni, packet)
-
-    def hand_to(self, index: int, eni: int, packet: bytes, replayed: bool = False) -> None:
-        life = self.lives[index]
-        if not life.up or life.busy:
-            life.waiting.append((eni, packet, replayed))
-            return
-        life.busy = True
-        node = self.zone.nodes[index]
-        buffer = bytearray(packet)
-        counters = node.dataplane.counters.values
-        flows_made = counters[Count.FLOWS_NEW]
-        try:
-            if self.now - life.read_at >= BEAT_S and self.now >= life.stale_until:
-                life.read_at = self.now
-                node.dataplane.receive_deltas(self.now)
-            verdict = node.dataplane.receive_packet(buffer, 0, len(packet), self.audit.FINISHED, eni, self.now)
-        except Killed:
-            self.die(index, None if replayed else (eni, packet, True))
-            return
-        life.busy = False
-        if isinstance(verdict, Accept):
-            out = bytes(buffer[: node.dataplane.packet_length])
-            is_first = counters[Count.FLOWS_NEW] > flows_made
-            self.audit.accepted(index, eni, packet, verdict.eni_number, out, is_first)
-            self._travel(out, lambda copy: self.deliver(verdict.eni_number, copy))
-        elif isinstance(verdict, Reply):
-            self.audit.replied(eni, verdict)
-            self._travel(verdict.packet, lambda copy: self.deliver(eni, copy))
-        self._answer_waiting(index)
-
-    def _answer_waiting(self, index: int) -> None:
-        life = self.lives[index]
-        waiting, life.waiting = life.waiting, []
-        for eni, packet, replayed in waiting:
-            self.hand_to(index, eni, packet, replayed)
+        self.queues.hand_to(shard[place], eni, packet)
 
     def deliver(self, eni: int, packet: bytes) -> None:
         """To the end that the packet is for; a damaged one does not get past its checksum."""
@@ -219,11 +181,10 @@ class World:
     def doom(self, index: int, points: int) -> None:
         self.lives[index % len(self.lives)].doom = points
 
-    def die(self, index: int, in_hand: tuple[int, bytes, bool] | None = None) -> None:
+    def die(self, index: int, in_hand: Sequence[Waiting] = ()) -> None:
         life = self.lives[index]
         life.up, life.busy, life.doom = False, False, NEVER
-        if in_hand is not None:
-            life.waiting.insert(0, in_hand)
+        life.waiting = [*in_hand, *life.waiting]
         self.at(self.now + self.chance.uniform(*RETURN_S), self.revive, index, self.zone)
 
     def revive(self, index: int, zone: SimZone) -> None:
@@ -237,7 +198,7 @@ class World:
             self.die(index)
             return
         self.lives[index].up = True
-        self._answer_waiting(index)
+        self.queues.answer(index, zone)
 
     def next_generation(self, node_count: int) -> None:
         """New nodes adopt what the old ones hold; the old ones answer what they still have, and end."""
@@ -313,12 +274,17 @@ class World:
         self._load()
 
     def _load(self) -> None:
-        snapshot = self.snapshot()
-        self.zone.snapshot = snapshot
-        for index, node in self.zone.nodes.items():
-            if self.lives[index].up:
-                node.dataplane.load_snapshot(snapshot, self.now)
-                self.zone.open_pools(node)
+        self.zone.snapshot = self.snapshot()
+        for index in self.zone.nodes:
+            self.at(self.now + self.chance.random() * self.plan.skew_s, self._beat, index, self.zone)
+
+    def _beat(self, index: int, zone: SimZone) -> None:
+        """A node reads the snapshot; one that is being restarted does so anyway."""
+        if zone is not self.zone or not self.lives[index].up:
+            return
+        node = zone.nodes[index]
+        node.dataplane.load_snapshot(zone.snapshot, self.now)
+        zone.open_pools(node)
 
     # --- a whole run -----------------------------------------------------------------------------
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 NEVER = -1
 
+Waiting = tuple[int, bytes, bool]
+"""A packet in a queue: (ENI, packet, whether a node died of it)."""
+
 
 class SimZone(MemoryZone):
     """A zone whose nodes can be killed at every step."""
@@ -58,5 +61,5 @@ class Life:
     stale_until: float = 0.0
     """Until then it reads its peers' journals only when it meets something unknown."""
     read_at: float = 0.0
-    waiting: list[tuple[int, bytes, bool]] = field(default_factory=list)
-    """Packets in the kernel's queue: (ENI, packet, whether a node died of it)."""
+    waiting: list[Waiting] = field(default_factory=list)
+    """Packets in the kernel's queue."""
