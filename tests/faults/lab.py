@@ -259,6 +259,11 @@ class FaultLab:
         path = self.zone_files.ports / pool_file_name(key)
         return sum(tag > 0 for tag in path.read_bytes()) if path.exists() else 0
 
+    def page(self, index: int) -> StatusPage:
+        """The status page of node `index`, for the caller to close."""
+        files = self.zone_files
+        return StatusPage(files.status(files.generation(), index))
+
     def _pages(self) -> Iterator[StatusPage]:
         files = self.zone_files
         generation = files.generation()
@@ -314,10 +319,12 @@ class FaultLab:
     @staticmethod
     def is_running(pid: int) -> bool:
         """Whether a process lives and is no zombie."""
-        try:
-            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-        except (FileNotFoundError, ProcessLookupError):
-            return False
+        return _state_of(pid) not in ("", "Z")
+
+    @staticmethod
+    def is_stopped(pid: int) -> bool:
+        """Whether a process stands still because of SIGSTOP, or is gone."""
+        return _state_of(pid) in ("", "T", "Z")
 
     def nodes_have_newer_than(self, version: int) -> bool:
         """Whether every node has taken a snapshot after this one."""
@@ -365,6 +372,14 @@ class FaultLab:
 
 def lab_environment() -> dict[str, str]:
     return {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _state_of(pid: int) -> str:
+    """proc(5), field 3; empty once the process is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def _free_port() -> int:

@@ -1,5 +1,6 @@
 """What a dying node has in its hands arrives all the same; a packet that kills is dropped after its second victim."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from hyperplane.io.status import Word
 from netns.namespace import open_socket
 from tests.faults.conftest import StandingLoad
 from tests.faults.lab import CONSUMERS, FaultLab, until
@@ -18,7 +20,7 @@ pytestmark = [pytest.mark.netns, pytest.mark.fault]
 
 _RCVBUFFORCE = 33  # asm-generic/socket.h
 PORT = 9999
-ROUNDS = 20
+ROUNDS = 10
 BURST = 300
 HEADERS_BYTES = 28  # IPv4 and UDP
 POISON = b"\xde\xad\xbe\xef\x13\x37"
@@ -59,16 +61,21 @@ def datagrams() -> Iterator[Datagrams]:
         yield Datagrams(sender, receiver)
 
 
-def kill_in_the_middle(lab: FaultLab, traffic: Datagrams, index: int) -> None:
-    """SIGKILL a node while it is busy with a burst: some of it has arrived, some is still to be sent."""
+def kill_with_packets_in_hand(lab: FaultLab, traffic: Datagrams, index: int) -> None:
+    """SIGKILL a node that has read packets and not answered them: under bursts it is stopped until it is caught so."""
     pid = lab.pids()[index]
-    arrived = len(traffic.arrived)
-    burst = threading.Thread(target=traffic.send, args=(BURST,))
-    burst.start()
-    while len(traffic.arrived) < arrived + BURST // 6 and burst.is_alive():
-        traffic.collect()
-    os.kill(pid, signal.SIGKILL)
-    burst.join()
+    with contextlib.closing(lab.page(index)) as page:
+        caught = False
+        while not caught:
+            burst = threading.Thread(target=traffic.send, args=(BURST,))
+            burst.start()
+            while burst.is_alive() and not caught:
+                os.kill(pid, signal.SIGSTOP)
+                until(lambda: lab.is_stopped(pid), "a stopped node")
+                caught = page.get(Word.READ_ID) != page.get(Word.ANSWERED_ID)
+                os.kill(pid, signal.SIGKILL if caught else signal.SIGCONT)
+                traffic.collect()
+            burst.join()
     lab.wait_for_another({index: pid})
 
 
@@ -88,7 +95,7 @@ def test_what_was_in_hand_arrives(lab: FaultLab) -> None:
         index = busy_node(lab, traffic)
         before = lab.counters()["replayed"]
         for _ in range(ROUNDS):
-            kill_in_the_middle(lab, traffic, index)
+            kill_with_packets_in_hand(lab, traffic, index)
             until(
                 lambda: traffic.collect() == 0, f"{traffic.sent} datagrams, {traffic.sent - len(traffic.arrived)} more"
             )
@@ -102,7 +109,7 @@ def test_without_replay_packets_are_lost(lab: FaultLab) -> None:
         with datagrams() as traffic:
             index = busy_node(lab, traffic)
             for _ in range(ROUNDS):
-                kill_in_the_middle(lab, traffic, index)
+                kill_with_packets_in_hand(lab, traffic, index)
             traffic.send(1)
             until(lambda: traffic.collect() >= 0 and traffic.sent - 1 in traffic.arrived, "the last datagram")
             assert traffic.collect() > 0
