@@ -21,8 +21,8 @@ MOVING_IN_USE = 1 << 63
 SEEN_MASK = (1 << 39) - 1
 """Parts of the moving word, see `flow/journal.py`."""
 
-Joined = Callable[[FlowEntry], None]
-"""What to do with an entry whose state has changed."""
+Joined = Callable[[FlowEntry, int], None]
+"""What to do with an entry whose state has changed, and the state that was told."""
 
 
 class KnownRows:
@@ -63,7 +63,7 @@ class KnownRows:
             elif word & MOVING_IN_USE and entry.join(
                 word >> 47 & 0xFF, word >> 55 & 0xFF, (word & SEEN_MASK) / 1000, word >> 39 & 0xFF
             ):
-                joined(entry)
+                joined(entry, word >> 55 & 0xFF)
         return unknown
 
     def sweep(self, at_most: int) -> None:

@@ -50,7 +50,7 @@ class Replication:
         self._pools = pools
         self._writer = writer
         self._on_loss = on_loss
-        self._joined = table.state_changed
+        self._joined = self._state_joined
         self._peers: dict[str, JournalReader] = {}
         self._adopted: set[str] = set()
         self._met_unknown = self._met_foreign = False
@@ -181,6 +181,16 @@ class Replication:
             else:
                 reader.known.remember(delta.row, delta.tag, entry)
 
+    def _state_joined(self, entry: FlowEntry, told: int) -> None:
+        """A peer told of the state `told`, and that has changed ours.
+
+        If neither its row nor ours says what the two together know, ours shall from now on: the two halves of a
+        handshake are half open each, and who reads them later must not take an established flow for one that is over.
+        """
+        self._table.state_changed(entry)
+        if entry.state != told and entry.row != NO_ROW:
+            self.tell(entry)
+
     def _adopt(self, entry: FlowEntry, delta: Delta) -> None:
         """Tell of the flow in the place of a writer that is going away, and answer for its port."""
         self._writer.write(entry)
@@ -278,7 +288,7 @@ class Replication:
         entry = self._table.original.get(original_key)
         if entry is not None and entry.translated_key == translated_key and entry.born_ms == delta.born_ms:
             if entry.join(delta.epoch, delta.state, delta.seen_at, delta.scales):
-                self._table.state_changed(entry)
+                self._state_joined(entry, delta.state)
             return entry
         if not adopt and self._node not in endpoint.shard and self._node not in balancer.shard:
             self._met_foreign = True

@@ -41,12 +41,14 @@ def steers() -> bool:
 
 
 def start_fabric(living: LivingLab) -> subprocess.Popen[bytes]:
+    """One more fabric. What it and its nodes say goes to `second.log`."""
     command = [sys.executable, "-m", "hyperplane", "fabric", "--zone", ZONE, "--netns", FABRIC_NAMESPACE]
-    return subprocess.Popen(
-        [*command, "--runtime", str(living.runtime)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stderr=subprocess.DEVNULL,
-    )
+    with (living.directory / "second.log").open("ab") as log:
+        return subprocess.Popen(
+            [*command, "--runtime", str(living.runtime)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=log,
+        )
 
 
 def test_rules_come_back_once_the_tools_work_again(living: LivingLab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,4 +106,24 @@ def test_a_new_generation_spares_who_has_an_old_number_now(living: LivingLab) ->
     stranger.wait()
     fabric.kill()
     fabric.wait()
+    living.up(living.directory / "lab.yml")
+
+
+def test_journals_of_another_version_are_left_alone_and_told_of(living: LivingLab) -> None:
+    """An upgrade may change their layout: what cannot be read is lost, but it stops nobody from serving."""
+    living.up(living.write("lab.yml", lab_text()))
+    old = living.zone_files.generation()
+    journals = living.zone_files.journals(old)
+    for journal in journals:
+        with journal.open("r+b") as file:
+            file.write(b"another!")
+    fabric = start_fabric(living)
+    until(lambda: living.zone_files.generations() == [old + 1], "a new generation, and the end of the old one")
+    assert steers()
+    assert fabric.poll() is None
+    fabric.kill()
+    fabric.wait()
+    said = (living.directory / "second.log").read_text()
+    assert all(str(journal) in said for journal in journals)
+    assert said.count("is a journal of another version") <= len(journals) ** 2, "once by each node"
     living.up(living.directory / "lab.yml")

@@ -45,6 +45,8 @@ class Plan:
     """Nodes read a new snapshot up to so long after it was written."""
     batch_s: float = 0.0
     """What comes to a node within so long it reads together; 0: each packet by itself."""
+    upgrade: tuple[float, int] | None = None
+    """(when, how many nodes then): a generation after everything has healed, while calls rest."""
     flows_max: int = 64
     """Flows of one node."""
 
@@ -83,6 +85,7 @@ def plan_of(seed: int) -> Plan:
         late_s=chance.choice((0.0, 0.0, 130.0, 400.0)),
         skew_s=chance.choice((0.0, 0.1, 2.0)),
         batch_s=chance.choice((0.0, 0.001, 0.05)),
+        upgrade=(chance.uniform(CHAOS_S + 5, 400), chance.choice((1, 2, 3))) if chance.random() < 0.4 else None,
     )
 
 

@@ -32,7 +32,7 @@ NEVER_READ = ((0.0, 0, 60.0), (0.0, 1, 60.0), (0.0, 2, 60.0))
 
 def quiet(plan: Plan) -> Plan:
     """Nothing goes wrong but what is added."""
-    calm = replace(plan, loss=0.0, duplication=0.0, corruption=0.0, overtaking=0.0, late_s=0.0)
+    calm = replace(plan, loss=0.0, duplication=0.0, corruption=0.0, overtaking=0.0, late_s=0.0, upgrade=None)
     return replace(calm, skew_s=0.0, batch_s=0.0, kills=(), stale=(), reloads=(), sleeps=(), generations=())
 
 
@@ -112,6 +112,16 @@ def test_the_news_of_one_batch_serve_the_next(monkeypatch: Patch) -> None:
 def test_what_peers_tell_is_not_joined(monkeypatch: Patch) -> None:
     monkeypatch.setattr(FlowEntry, "join", lambda self, *what: False)
     in_worlds(monkeypatch, f"INV-11|{RESET}", many_nodes)
+
+
+def test_what_two_nodes_know_together_is_in_no_journal(monkeypatch: Patch) -> None:
+    """As it once was: two halves of a handshake, and nobody told that it was whole."""
+
+    def keep_quiet(self: Replication, entry: FlowEntry, told: int) -> None:
+        self._table.state_changed(entry)
+
+    monkeypatch.setattr(Replication, "_state_joined", keep_quiet)
+    in_worlds(monkeypatch, f"INV-11|{RESET}", lambda plan: replace(lagging(plan), upgrade=(150.0, 2)))
 
 
 def test_ages_are_never_told(monkeypatch: Patch) -> None:

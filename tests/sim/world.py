@@ -331,6 +331,8 @@ class World:
             self.at(at, self._sleep, seconds)
         for at, node_count in plan.generations:
             self.at(at, self.next_generation, node_count)
+        if plan.upgrade is not None:
+            self.at(plan.upgrade[0], self.next_generation, plan.upgrade[1])
         self.at(CHAOS_S, self._heal)
 
     def _be_stale(self, index: int, until: float) -> None:
