@@ -16,21 +16,20 @@ _INITIAL = 0xDEADBEEF + (3 << 2)
 _IPV4_BYTES = 4
 
 
-def _rotated(value: int, by: int) -> int:
-    return (value << by | value >> 32 - by) & _MASK
-
-
 def jhash_3words(first: int, second: int, third: int, seed: int) -> int:
-    """The kernel's jhash of three 32 bit words."""
+    """The kernel's jhash of three 32 bit words: seven rounds of "exclusive or, then subtract a rotated word".
+
+    A rotation is written out as `value << by | value >> 32 - by`, because this runs for every source port drawn.
+    """
     offset = _INITIAL + seed
     a, b, c = first + offset & _MASK, second + offset & _MASK, third + offset & _MASK
-    c = (c ^ b) - _rotated(b, 14) & _MASK
-    a = (a ^ c) - _rotated(c, 11) & _MASK
-    b = (b ^ a) - _rotated(a, 25) & _MASK
-    c = (c ^ b) - _rotated(b, 16) & _MASK
-    a = (a ^ c) - _rotated(c, 4) & _MASK
-    b = (b ^ a) - _rotated(a, 14) & _MASK
-    return (c ^ b) - _rotated(b, 24) & _MASK
+    c = (c ^ b) - (b << 14 | b >> 18) & _MASK
+    a = (a ^ c) - (c << 11 | c >> 21) & _MASK
+    b = (b ^ a) - (a << 25 | a >> 7) & _MASK
+    c = (c ^ b) - (b << 16 | b >> 16) & _MASK
+    a = (a ^ c) - (c << 4 | c >> 28) & _MASK
+    b = (b ^ a) - (a << 14 | a >> 18) & _MASK
+    return (c ^ b) - (b << 24 | b >> 8) & _MASK
 
 
 class ReplySteering:

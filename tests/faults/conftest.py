@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import why_no_namespaces
-from tests.faults.lab import CONSUMERS, FaultLab
+from tests.faults.lab import FaultLab
 from tests.faults.load_run import LoadReport, LoadRun
+from tests.faults.plan import CONSUMERS
 from tests.faults.sniffer import Sniffer
 
 MEASURED: dict[str, object] = {}

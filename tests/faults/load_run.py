@@ -7,7 +7,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from tests.faults.lab import CONSUMERS, HANG_GUARD_S, ROOT, lab_environment
+from tests.faults.lab import HANG_GUARD_S, ROOT, lab_environment
+from tests.faults.plan import CONSUMERS
 
 
 class LoadRun:

@@ -10,7 +10,8 @@ import pytest
 from netns.namespace import open_socket
 from tests import cases
 from tests.faults.conftest import StandingLoad
-from tests.faults.lab import CONSUMERS, FABRIC_NAMESPACE, FaultLab, until
+from tests.faults.lab import FABRIC_NAMESPACE, FaultLab, until
+from tests.faults.plan import CONSUMERS
 from tests.wire.test_mutations import EDGES, mutated, with_right_header_sum, with_right_lengths
 
 pytestmark = [pytest.mark.netns, pytest.mark.fault]

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from netns.namespace import open_socket
-from tests.faults.lab import CONSUMERS, HANG_GUARD_S, TARGETS, FaultLab
+from tests.faults.lab import HANG_GUARD_S, FaultLab
+from tests.faults.plan import CONSUMERS, TARGETS
 from tests.faults.wire import STREAM_PORT
 
 pytestmark = [pytest.mark.netns, pytest.mark.fault]

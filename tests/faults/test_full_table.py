@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from netns.namespace import inside
-from tests.faults.lab import CONSUMERS, HANG_GUARD_S, FaultLab, Plan, until
+from tests.faults.lab import HANG_GUARD_S, FaultLab, until
+from tests.faults.plan import CONSUMERS, Plan
 
 pytestmark = [pytest.mark.netns, pytest.mark.fault]
 

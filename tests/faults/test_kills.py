@@ -19,7 +19,8 @@ import pytest
 from hyperplane.io.status import NodeState
 from netns.namespace import open_socket
 from tests.faults.conftest import StandingLoad, standing_load
-from tests.faults.lab import CONSUMERS, HANG_GUARD_S, FaultLab, until
+from tests.faults.lab import HANG_GUARD_S, FaultLab, until
+from tests.faults.plan import CONSUMERS
 from tests.faults.stalls import figures, longest_by_fault, stalls_by_connection, stalls_by_fault
 
 pytestmark = [pytest.mark.netns, pytest.mark.fault]
@@ -99,7 +100,7 @@ def test_kills_while_packets_are_sprayed(lab: FaultLab, light_load: StandingLoad
     until(lambda: "statistic" not in lab.rules(), "the usual rules")
 
 
-def test_a_frozen_node_is_fenced(lab: FaultLab, light_load: StandingLoad) -> None:
+def test_a_frozen_node_is_fenced(lab: FaultLab, light_load: StandingLoad, measured: dict[str, object]) -> None:
     """F-02: it is killed before another takes its place, so waking it up wakes nobody."""
     gone = {0: lab.kill_node(0, signal.SIGSTOP)}
     lab.wait_for_another(gone)
@@ -107,6 +108,7 @@ def test_a_frozen_node_is_fenced(lab: FaultLab, light_load: StandingLoad) -> Non
         os.kill(gone[0], signal.SIGCONT)
     assert f"(pid {gone[0]}) is silent: killed" in lab.log()
     light_load.assert_whole()
+    measured["SIGSTOP"] = {"longest stall by connection": figures(stalls_by_connection(light_load.reports))}
 
 
 def test_a_whole_shard_frozen(lab: FaultLab, light_load: StandingLoad) -> None:

@@ -18,7 +18,8 @@ from hyperplane.io.kernel_queues import KernelQueue, queues_of_namespace
 from hyperplane.limits import QUEUE_PACKETS_MAX, SNAT_PORT_MIN, SNAT_PORTS_PER_TARGET
 from netns.namespace import open_socket
 from tests.faults.conftest import StandingLoad, standing_load
-from tests.faults.lab import CONSUMERS, FABRIC_NAMESPACE, FaultLab, until
+from tests.faults.lab import FABRIC_NAMESPACE, FaultLab, until
+from tests.faults.plan import CONSUMERS
 from tests.faults.test_replay import busy_node, datagrams
 
 pytestmark = [pytest.mark.netns, pytest.mark.fault]

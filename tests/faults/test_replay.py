@@ -13,7 +13,8 @@ import pytest
 from hyperplane.io.status import Word
 from netns.namespace import open_socket
 from tests.faults.conftest import StandingLoad
-from tests.faults.lab import CONSUMERS, FaultLab, until
+from tests.faults.lab import FaultLab, until
+from tests.faults.plan import CONSUMERS
 from tests.faults.wire import NUMBER
 
 pytestmark = [pytest.mark.netns, pytest.mark.fault]

@@ -8,7 +8,8 @@ import pytest
 
 from netns.namespace import open_socket
 from tests.faults.conftest import LIGHT_LOAD, standing_load
-from tests.faults.lab import CONSUMERS, FaultLab
+from tests.faults.lab import FaultLab
+from tests.faults.plan import CONSUMERS
 from tests.faults.test_kills import RANDOM_SEED, kill_at_random
 
 pytestmark = [pytest.mark.netns, pytest.mark.fault]
