@@ -1,6 +1,6 @@
-"""The packet plane of one node: six verbs, nothing decided here.
+"""The packet plane of one node: five verbs and a hint, nothing decided here.
 
-    begin_batch      packets were read together
+    begin_batch      a hint: packets were read together
     receive_packet   a packet came: run the stages, answer with a verdict
     load_snapshot    the whole configuration came
     receive_deltas   time to take in what the peers have told
@@ -76,9 +76,12 @@ class Dataplane:
         self._sweep_at = 0.0
         self.snapshot_version = -1
 
-    def begin_batch(self) -> None:
-        """The packets that come next were read together. Optional: without it every packet counts as read alone."""
-        self.plane.replication.begin_batch()
+    def begin_batch(self, now: float) -> None:
+        """The packets that come next with this `now` were read together, before it.
+
+        A hint: without it, and with another `now`, every packet counts as read alone.
+        """
+        self.plane.replication.begin_batch(now)
 
     def receive_packet(
         self, buffer: bytearray, start: int, length: int, state: ChecksumState, interface_number: int, now: float

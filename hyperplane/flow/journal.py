@@ -289,14 +289,15 @@ class JournalReader(_Layout):
     def __init__(self, memory: memoryview) -> None:
         super().__init__(memory)
         self.known = KnownRows(self.words)
-        self._position = 0
+        self.position = 0
+        """How many of them need not be read any more."""
         self._walk_row = self._walk_rows = self._walk_left = 0
         self.rebuild()
 
     @property
-    def has_news(self) -> bool:
-        """Whether anything was told since the last read. Cheap: one word."""
-        return self.header[_COUNT] != self._position
+    def told(self) -> int:
+        """How many announcements the writer has made. Cheap: one word."""
+        return self.header[_COUNT]
 
     @property
     def walks(self) -> bool:
@@ -306,7 +307,7 @@ class JournalReader(_Layout):
     @property
     def behind(self) -> bool:
         """Whether there is anything to read: news, or the rest of a walk over the state area."""
-        return self.header[_COUNT] != self._position or self._walk_left > 0
+        return self.header[_COUNT] != self.position or self._walk_left > 0
 
     def rebuild(self) -> None:
         """Read the whole state area, besides what is told from now on.
@@ -315,7 +316,7 @@ class JournalReader(_Layout):
         reader again and again cannot keep it from any row.
         """
         header = self.header
-        self._position = header[_COUNT]
+        self.position = header[_COUNT]
         self._walk_rows = self._walk_left = min(header[_HIGH_WATER], self.row_count)
 
     def read(self, at_most: int, joined: Joined | None = None) -> list[Delta]:
@@ -333,17 +334,17 @@ class JournalReader(_Layout):
         """What was told since the last read, `at_most` rows of it. A walk that is under way rests."""
         header = self.header
         count = header[_COUNT]
-        if count - self._position >= self.ring_count:
+        if count - self.position >= self.ring_count:
             self.rebuild()
             return []
-        first, last = self._position, min(count, self._position + at_most)
+        first, last = self.position, min(count, self.position + at_most)
         mask = self.ring_count - 1
         rows = [self.ring[position & mask] for position in range(first, last)]
         # The writer stores into the ring before it counts, so the slot of the change to come is lost as well.
         if header[_COUNT] - first >= self.ring_count:
             self.rebuild()
             return []
-        self._position = last
+        self.position = last
         return self._deltas_of([row for row in dict.fromkeys(rows) if row < self.row_count], joined)
 
     def _read_state(self, at_most: int, joined: Joined | None) -> list[Delta]:

@@ -2,8 +2,8 @@
 
 Most of what a journal announces is of flows that the reader knows: their state moves, their age grows. The
 row's identity, 52 bytes with a checksum, need not be read again for that. The reader remembers the entry
-that it made of each row, with the row's tag; a tag does not come again in a row (`flow/journal.py`), so
-equal tags are the same flow.
+that it made of each row, with the row's tag; a tag does not come again in a row (before 65,536 others,
+and then with an equal checksum, `flow/journal.py`), so equal tags are the same flow.
 
 The moving word is read before the tag. Was it another flow's word, then that one's tag stood there before
 ours and cannot be back: had the row changed hands in between, the tag would differ from what we remember.

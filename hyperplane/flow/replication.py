@@ -57,7 +57,7 @@ class Replication:
         """Whether flows were passed over, because their ENI is not known here, or not served by this node."""
         self._places: dict[tuple[int, bytes], bool] = {}
         self._walked_at = -1.0
-        self._in_batch = self._batch_is_informed = False
+        self._batch_at = self._informed_at = -1.0
         self._carrying: list[FlowEntry] = []
         self._to_tell: list[FlowEntry] = []
         self._interval_s = REFRESH_INTERVAL_S
@@ -203,33 +203,36 @@ class Replication:
         A steady talker cannot hold us: the rows are bounded. False if that was not all that is known: what
         is unknown now may be known to a peer.
         """
-        all_read = True
+        news_read = True
         for name, reader in self._peers.items():
             adopt = name in self._adopted
+            told = reader.told  # what is told while we read is of packets that are on their way as well
             left = NEWS_PER_PACKET_MAX
-            while reader.has_news and left > 0:
+            while reader.position < told and left > 0:
                 left -= NEWS_BATCH_MAX
                 deltas = reader.read_news(NEWS_BATCH_MAX, None if adopt else self._joined)
                 if deltas:
                     self._apply_all(reader, deltas, now, adopt)
-            all_read = all_read and left > 0 and not reader.walks
-        return all_read or self._walk_on(now)
+            news_read = news_read and reader.position >= told
+        walked = self._walk_on(now) if any(reader.walks for reader in self._peers.values()) else True
+        return news_read and walked
 
-    def begin_batch(self) -> None:
+    def begin_batch(self, now: float) -> None:
         """Packets were read together, just now: `inform_batch` needs to read the peers' news once for all of them."""
-        self._in_batch = True
-        self._batch_is_informed = False
+        self._batch_at = now
+        self._informed_at = -1.0
 
     def inform_batch(self, now: float) -> bool:
-        """`take_in_news`, but once is enough for packets that were read together.
+        """`take_in_news`, but once is enough for packets that were read together and carry the batch's `now`.
 
         Whatever made a peer's packet leave was told before it left (INV-5), so before its answer was read. What
         is told later is of packets that are on their way at the same time as these; no order holds between them.
         """
-        if self._batch_is_informed:
+        if self._informed_at == now:
             return True
         all_read = self.take_in_news(now)
-        self._batch_is_informed = all_read and self._in_batch
+        if all_read and self._batch_at == now:
+            self._informed_at = now
         return all_read
 
     def _walk_on(self, now: float) -> bool:

@@ -199,7 +199,7 @@ class Node:
         """One verdict for each packet, in order, sent together; the page says how far we got."""
         queue = self._queue
         now = time.monotonic()
-        self._dataplane.begin_batch()
+        self._dataplane.begin_batch(now)
         for packet in packets:
             if packet[5]:
                 queue.flush()

@@ -48,7 +48,7 @@ class Queues:
                 if world.now - life.read_at >= BEAT_S and world.now >= life.stale_until:
                     life.read_at = world.now
                     dataplane.receive_deltas(world.now)
-                dataplane.begin_batch()
+                dataplane.begin_batch(world.now)
                 for eni, packet, _ in batch:
                     leaving.append(self._decide(index, dataplane, eni, packet))
             except Killed:

@@ -104,8 +104,17 @@ def test_unknown_packets_are_judged_without_asking(monkeypatch: Patch) -> None:
 
 
 def test_the_news_of_one_batch_serve_the_next(monkeypatch: Patch) -> None:
-    begin = Replication.begin_batch
-    monkeypatch.setattr(Replication, "begin_batch", lambda self: None if self._in_batch else begin(self))
+    inform = Replication.inform_batch
+    informed: set[Replication] = set()
+
+    def once_for_ever(self: Replication, now: float) -> bool:
+        if self in informed:
+            return True
+        if inform(self, now):
+            informed.add(self)
+        return self in informed
+
+    monkeypatch.setattr(Replication, "inform_batch", once_for_ever)
     in_worlds(monkeypatch, f"INV-4|INV-1:|{RESET}", lambda plan: replace(lagging(plan), batch_s=0.001))
 
 
@@ -153,7 +162,7 @@ def test_the_ring_is_trusted_after_a_lap(monkeypatch: Patch) -> None:
     """A reader that was lapped goes on as if it had missed nothing."""
 
     def forget_the_walk(self: JournalReader) -> None:
-        self._position = self.header[journal._COUNT]
+        self.position = self.header[journal._COUNT]
 
     rebuild = JournalReader.rebuild
     begun: list[JournalReader] = []
