@@ -198,7 +198,7 @@ RUNTIME_BYTES_MAX = 4 << 30
 lab, eight nodes with a full table each, take 1 GiB. Memory is taken only as it is written."""
 
 LOG_BYTES_MAX = 8 << 20
-"""A log that is longer is cut; its end is kept beside it, so each process has at most twice this."""
+"""A log that is longer is cut by the control process at its next beat; its end, this long, is kept beside it."""
 
 # --- relations ----------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ Order matters, because packets may flow while we work:
 3. per link: sysctls before it is up (IPv6 acts at the moment a link comes up), then MAC, MTU,
    bridge, up, addresses;
 4. routes, those to direct neighbours before those through them;
-5. when an address has moved, everybody forgets by which MAC, and bridges by which port, it was to be found.
+5. what neighbours and bridges believe of where an address or MAC is, and is not true any more, is forgotten.
 
 A pair is whole when its two ends point at each other, by index and by namespace; a half, a
 stranger under the right name, or an end whose peer sits elsewhere is deleted and made anew.
@@ -17,7 +17,7 @@ Every deed is a `Change`. No change means that the kernel already was as the top
 An error leaves what was done so far; the next run goes on from there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netns import namespace as namespaces
 from netns.link import Netlink, NetlinkPool
@@ -28,6 +28,7 @@ from netns.settle import bridge_mac, settle
 from netns.sysctl import QUIET, known_here, set_sysctls
 from netns.topology import KERNEL_RULES, Bridge, Link, LinkEnd, Namespace, Rule, Topology
 from netns.validate import validate
+from netns.whereabouts import forget_stale
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +80,13 @@ class _Builder:
                 self._make_bridge(space.name, bridge)
         for link in self._topology.links:
             self._make_pair(link)
-        moved: set[str] = set()
         for space in spaces:
             ends = tuple(item for item in self._wanted[space.name].values() if isinstance(item, LinkEnd))
-            settled = settle(space, ends, self._pool.of(space.name))
-            for deed in settled.deeds:
+            for deed in settle(space, ends, self._pool.of(space.name)):
                 self._did(space.name, deed)
-            moved |= settled.moved
-        if moved:
-            for space in spaces:
-                self._forget_moved(space, moved)
+        for name, deed in forget_stale(self._topology, self._pool):
+            self._did(name, deed)
         return tuple(self._changes)
-
-    def _forget_moved(self, space: Namespace, addresses: set[str]) -> None:
-        netlink = self._pool.of(space.name)
-        for bridge in space.bridges:
-            netlink.forget_ports(bridge.name)
-        if count := netlink.forget_neighbours(addresses):
-            self._did(space.name, f"forgot {count} neighbours whose addresses have moved")
 
     def _did(self, namespace: str, deed: str) -> None:
         self._changes.append(Change(namespace, deed))
@@ -119,6 +109,10 @@ class _Builder:
             self._did(space.name, f"set {', '.join(changed)}")
         self._match_rules(space, netlink)
         loopback = self._links(space.name)["lo"]
+        if loopback.up and (loopback.index, "127.0.0.1/32") not in netlink.routed_by_kernel():
+            netlink.set_link("lo", loopback.index, state="down")
+            self._did(space.name, "lo set down, as the kernel's own routes to it are gone")
+            loopback = replace(loopback, up=False)
         if not loopback.up:
             netlink.set_link("lo", loopback.index, state="up")
             self._did(space.name, "lo set up")

@@ -16,7 +16,7 @@ import errno
 import ipaddress
 import socket
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyroute2
@@ -25,7 +25,16 @@ from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 from netns.errors import KernelError
 from netns.link_state import LinkState, link_state_of
 from netns.namespace import RUN_FOLDER, inside
-from netns.route import describe_route, describe_rule, is_set, route_of, route_request, rule_of, rule_request
+from netns.route import (
+    ROUTE_BY_KERNEL,
+    describe_route,
+    describe_rule,
+    is_set,
+    route_of,
+    route_request,
+    rule_of,
+    rule_request,
+)
 from netns.topology import Route, Rule
 
 SOCKETS_MAX = 256
@@ -108,18 +117,33 @@ class Netlink:
         with self._deed(f"delete address {text} of {name}"), self._tolerating(errno.EADDRNOTAVAIL):
             self._ip.addr("del", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
 
+    def routed_by_kernel(self) -> set[tuple[int, str]]:
+        """(link index, destination) of the IPv4 routes that the kernel made for addresses."""
+        return {
+            (message.get_attr("RTA_OIF"), f"{message.get_attr('RTA_DST')}/{message['dst_len']}")
+            for message in self._dump("routes", lambda: self._ip.get_routes(family=socket.AF_INET))
+            if message["proto"] == ROUTE_BY_KERNEL
+        }
+
     # --- neighbours ---
 
-    def forget_neighbours(self, addresses: Collection[str]) -> int:
-        """Ask anew for the MACs of these addresses when they are needed next. Returns how many were known."""
+    def forget_neighbours(self, unwanted: Callable[[str, str], bool]) -> int:
+        """Ask anew for unwanted pairs of address and MAC when they are needed next. Returns how many there were."""
         count = 0
         for message in self._dump("neighbours", self._ip.get_neighbours):
-            if message["state"] & _LEARNED and message.get_attr("NDA_DST") in addresses:
+            address, mac = message.get_attr("NDA_DST"), message.get_attr("NDA_LLADDR")
+            if message["state"] & _LEARNED and mac and unwanted(address, mac):
                 count += 1
-                place = {"dst": message.get_attr("NDA_DST"), "ifindex": message["ifindex"]}
-                with self._deed("forget a neighbour"), self._tolerating(errno.ENOENT):
-                    self._ip.neigh("del", **place)
+                with self._deed("forget a neighbour"), self._tolerating(errno.ENOENT, errno.ENODEV):
+                    self._ip.neigh("del", dst=address, ifindex=message["ifindex"])
         return count
+
+    def learned_ports(self) -> list[tuple[str, int]]:
+        """(MAC, index of the port) of all that bridges have learned here."""
+        messages = self._dump("bridge ports", lambda: self._ip.get_neighbours(family=socket.AF_BRIDGE))
+        return [
+            (message.get_attr("NDA_LLADDR"), message["ifindex"]) for message in messages if message["state"] & _LEARNED
+        ]
 
     def forget_ports(self, bridge: str) -> None:
         """Let a bridge learn again behind which port each MAC is."""

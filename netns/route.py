@@ -15,7 +15,7 @@ from netns.topology import TABLE_LOCAL, Action, IpProtocol, Route, Rule, Scope
 _SCOPES = {Scope.GLOBAL: 0, Scope.LINK: 253, Scope.HOST: 254}
 _SCOPE_OF = {number: scope for scope, number in _SCOPES.items()}
 _ROUTE_UNICAST = 1
-_ROUTE_BY_KERNEL = 2
+ROUTE_BY_KERNEL = 2
 _ROUTE_STATIC = 4
 _ROUTE_CLONED = 0x200
 _ACTIONS = {1: Action.LOOKUP, 6: Action.BLACKHOLE}
@@ -83,7 +83,7 @@ def rule_request(rule: Rule) -> dict[str, object]:
 def is_set(message: Any) -> bool:
     """Whether somebody set the route; the kernel makes others for addresses, and copies for its cache."""
     table = message.get_attr("RTA_TABLE") or message["table"]
-    return table != TABLE_LOCAL and message["proto"] != _ROUTE_BY_KERNEL and not message["flags"] & _ROUTE_CLONED
+    return table != TABLE_LOCAL and message["proto"] != ROUTE_BY_KERNEL and not message["flags"] & _ROUTE_CLONED
 
 
 def route_of(message: Any, names: dict[int, str]) -> Route | None:

@@ -1,16 +1,11 @@
 """What the links of one namespace carry: sysctls, MAC, MTU, bridge, state, addresses, routes.
 
 The last steps of `build`, for links that all exist.
-
-An address that comes to a link, or a link that gets another MAC, is news to the neighbours: for half a minute and more
-they would go on sending to whoever had the address before (RFC 1122 section 2.3.2.1). So `settle` tells which
-addresses have moved, and `build` makes everybody else forget them once all links are up. A host on a real wire
-announces itself instead (RFC 5227 section 2.3), and hopes that it is heard.
 """
 
 import hashlib
+import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from netns.link import Netlink
 from netns.link_state import LinkState
@@ -20,23 +15,12 @@ from netns.sysctl import link_sysctls, set_sysctls
 from netns.topology import Bridge, LinkEnd, Namespace, Route
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What `settle` did."""
-
-    deeds: tuple[str, ...]
-    moved: frozenset[str]
-    """Addresses, without prefix length, whose neighbours may know another MAC for them."""
-
-
-def settle(space: Namespace, ends: tuple[LinkEnd, ...], netlink: Netlink) -> Settled:
-    """Make the links of the namespace carry what they shall.
+def settle(space: Namespace, ends: tuple[LinkEnd, ...], netlink: Netlink) -> Iterator[str]:
+    """Make the links of the namespace carry what they shall; yields the deeds as they are done.
 
     Raises KernelError, SysctlRefused, NamespaceMissing.
     """
-    settler = _Settler(space, ends, netlink)
-    deeds = tuple(settler.run())
-    return Settled(deeds, frozenset(settler.moved))
+    return _Settler(space, ends, netlink).run()
 
 
 def bridge_mac(namespace: str, name: str) -> str:
@@ -45,8 +29,12 @@ def bridge_mac(namespace: str, name: str) -> str:
     return ":".join(f"{byte:02x}" for byte in bytes([0x02]) + digest[:5])
 
 
-def _host(address: str) -> str:
-    return address.partition("/")[0]
+def _routes_of(address: str) -> set[str]:
+    """Destinations of the routes that the kernel makes for an IPv4 address: itself, and its network."""
+    interface = ipaddress.ip_interface(address)
+    if interface.version == 6:
+        return set()  # they go with the address, and a flush that takes only them is not known
+    return {f"{interface.ip}/32", str(interface.network)}
 
 
 class _Settler:
@@ -57,7 +45,6 @@ class _Settler:
         self._ends = ends
         self._netlink = netlink
         self._links = netlink.links()
-        self.moved: set[str] = set()
 
     def run(self) -> Iterator[str]:
         yield from self._match_sysctls()
@@ -69,10 +56,11 @@ class _Settler:
         for bridge in self._space.bridges:
             mac = bridge_mac(self._space.name, bridge.name)
             yield from self._match_link(self._links[bridge.name], mac, bridge)
-        held = self._netlink.addresses() if self._ends or self._space.bridges else {}
         items: tuple[LinkEnd | Bridge, ...] = (*self._ends, *self._space.bridges)
-        for item in items:
-            yield from self._match_addresses(item, held)
+        if items:
+            held, routed = self._netlink.addresses(), self._netlink.routed_by_kernel()
+            for item in items:
+                yield from self._match_addresses(item, held, routed)
         yield from self._match_routes()
 
     def _match_sysctls(self) -> Iterator[str]:
@@ -92,7 +80,6 @@ class _Settler:
     def _match_link(self, state: LinkState, mac: str, item: LinkEnd | Bridge) -> Iterator[str]:
         if state.mac != mac:
             self._netlink.set_link(state.name, state.index, address=mac)
-            self.moved.update(map(_host, item.addresses))
             yield f"{state.name} given MAC {mac}"
         if state.mtu != item.mtu:
             self._netlink.set_link(state.name, state.index, mtu=item.mtu)
@@ -101,16 +88,22 @@ class _Settler:
             self._netlink.set_link(state.name, state.index, state="up")
             yield f"{state.name} set up"
 
-    def _match_addresses(self, item: LinkEnd | Bridge, held: dict[int, set[str]]) -> Iterator[str]:
+    def _match_addresses(
+        self, item: LinkEnd | Bridge, held: dict[int, set[str]], routed: set[tuple[int, str]]
+    ) -> Iterator[str]:
         index = self._links[item.name].index
         found = held.get(index, set())
+        if not {(index, place) for address in found for place in _routes_of(address)} <= routed:
+            for address in sorted(found):
+                self._netlink.delete_address(item.name, index, address)
+            yield f"addresses of {item.name} deleted, as the kernel's own routes to them are gone"
+            found = set()
         for address in sorted(found - set(item.addresses)):
             self._netlink.delete_address(item.name, index, address)
             yield f"address {address} of {item.name} deleted"
         for address in item.addresses:
             if address not in found:
                 self._netlink.add_address(item.name, index, address)
-                self.moved.add(_host(address))
                 yield f"address {address} of {item.name} added"
 
     def _match_routes(self) -> Iterator[str]:

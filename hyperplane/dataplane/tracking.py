@@ -4,7 +4,7 @@ A reset passes if it can be of this conversation, and puts the flow under the cl
 believed nobody here can know: what is in the receiver's window but not exactly the next byte is answered
 with a challenge ACK, and the conversation goes on (RFC 5961 section 3.2). What happens then is our choice:
 
-- The client's next segment shows that the reset was none: the flow is established again, under its idle
+- The client's next segment without FIN shows that the reset was none: the flow is established again, under its idle
   timer, on all nodes (RFC 6146 section 3.5.2.2 does so too). Segments that were behind a real reset on
   their way do the same; the target answers each of them with another reset, which is the last word.
 - The target's segments pass and show nothing, also a challenge ACK: a target alone keeps no flow that is over.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hyperplane.flow.entry import EPOCHS
-from hyperplane.flow.journal import HEADER_BYTES, MAGIC, Delta, JournalReader
+from hyperplane.flow.journal import HEADER_BYTES, Delta, JournalReader, is_journal
 from hyperplane.io.runtime import ZoneFiles, map_file
 
 
@@ -48,17 +48,14 @@ def open_journals(files: ZoneFiles) -> Iterator[tuple[str, JournalReader]]:
 
 
 def open_journal(path: Path) -> JournalReader | None:
-    """A reader of one journal; None if the file is gone or not formatted yet."""
+    """A reader of one journal; None if the file is gone, not formatted yet, or of another version."""
     try:
         if path.stat().st_size <= HEADER_BYTES:
             return None
         memory = memoryview(map_file(path))
     except FileNotFoundError:
         return None
-    header = memory[:HEADER_BYTES].cast("Q")
-    formatted = header[0] == MAGIC
-    header.release()
-    return JournalReader(memory) if formatted else None
+    return JournalReader(memory) if is_journal(memory) else None
 
 
 def join_journals(

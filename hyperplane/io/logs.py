@@ -15,13 +15,23 @@ OLD_SUFFIX = ".log.1"
 
 
 def bound_logs(directory: Path, bytes_max: int) -> list[Path]:
-    """Cut every log of `directory` that has outgrown `bytes_max`; returns them. Raises OSError."""
+    """Cut every log of `directory` that has outgrown `bytes_max`; returns them.
+
+    Raises OSError once all are cut, if the end of one could not be kept: in a memory that is full, cutting is what
+    helps, and keeping is what cannot be done.
+    """
     cut = []
+    trouble: OSError | None = None
     for log in sorted(directory.glob(f"*{SUFFIX}")):
         if log.stat().st_size > bytes_max:
-            write_atomically(log.with_name(log.name.removesuffix(SUFFIX) + OLD_SUFFIX), _end_of(log, bytes_max))
+            try:
+                write_atomically(log.with_name(log.name.removesuffix(SUFFIX) + OLD_SUFFIX), _end_of(log, bytes_max))
+            except OSError as error:
+                trouble = OSError(error.errno, f"the end of {log} is lost: {error.strerror}")
             os.truncate(log, 0)
             cut.append(log)
+    if trouble is not None:
+        raise trouble
     return cut
 
 

@@ -86,10 +86,14 @@ def snapshot_file(runtime: Path) -> Path:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Readers see the old file or the new one, never a part."""
+    """Readers see the old file or the new one, never a part. What cannot be written leaves nothing behind."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_bytes(data)
-    scratch.replace(path)
+    try:
+        scratch.write_bytes(data)
+        scratch.replace(path)
+    except OSError:
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 def map_file(path: Path, size_bytes: int = 0, writable: bool = False) -> mmap.mmap:

@@ -1,6 +1,9 @@
 """Logs are cut under their writers, and their ends are kept."""
 
+import resource
 from pathlib import Path
+
+import pytest
 
 from hyperplane.io.logs import bound_logs
 
@@ -49,6 +52,20 @@ def test_one_endless_line_is_cut_as_well(tmp_path: Path) -> None:
     (tmp_path / "fabric.log").write_bytes(b"x" * 1000)
     bound_logs(tmp_path, 100)
     assert (tmp_path / "fabric.log.1").read_bytes() == b"x" * 100
+
+
+def test_where_there_is_no_room_every_log_is_cut_though_its_end_is_lost(tmp_path: Path) -> None:
+    """The limit stands in for a memory that is full: the scratch file must not take the last of it either."""
+    logs = [written(tmp_path, name, 1000) for name in ("control", "fabric")]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"the end of .*fabric\.log is lost"):
+            bound_logs(tmp_path, 500)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [log.stat().st_size for log in logs] == [0, 0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["control.log", "fabric.log"]
 
 
 def test_no_directory_is_no_log(tmp_path: Path) -> None:

@@ -201,6 +201,8 @@ DAMAGES: dict[str, Damage] = {
     ),
     "route gone": lambda hub, left, right: ip("-n", left, "route", "del", "default", "table", "10001"),
     "table flushed": lambda hub, left, right: ip("-n", left, "route", "flush", "table", "10001"),
+    "every table flushed": lambda hub, left, right: ip("-n", left, "-4", "route", "flush", "table", "all"),
+    "kernel's own route gone": lambda hub, left, right: ip("-n", right, "route", "flush", "table", "main"),
     "IPv6 route gone": lambda hub, left, right: ip("-n", hub, "-6", "route", "del", "2001:db8:8::/48"),
     "route by another way": lambda hub, left, right: ip(
         "-n", hub, "route", "replace", "10.8.0.0/16", "via", "10.0.1.77"

@@ -88,7 +88,42 @@ def test_a_mac_that_has_moved_is_found_behind_its_new_port(prefix: str) -> None:
     assert known(hub)[FIRST] == MACS[1]
 
 
+def test_what_another_run_has_moved_is_forgotten_as_well(prefix: str) -> None:
+    """A build that failed half way has moved the addresses; the next finds them in place, and stale neighbours."""
+    hub, a, b = (f"{prefix}-{name}" for name in ("hub", "a", "b"))
+    build(subnet(prefix, (FIRST, SECOND, THIRD)))
+    call(hub, a, FIRST)
+    call(hub, b, SECOND)
+    for host, before, after in ((a, FIRST, SECOND), (b, SECOND, FIRST)):
+        for change in (("del", before), ("add", after)):
+            command = ["ip", "-n", host, "addr", change[0], f"{change[1]}/24", "dev", "hp-eth0"]
+            subprocess.run(command, check=True)
+        for change in (("del", before), ("add", after)):
+            address = f"2001:db8::{change[1][-1]}/64"
+            subprocess.run(["ip", "-n", host, "addr", change[0], address, "dev", "hp-eth0", "nodad"], check=True)
+    changes = build(subnet(prefix, (SECOND, FIRST, THIRD)))
+    assert [str(change) for change in changes] == [f"{hub}: forgot 2 neighbours whose addresses have moved"]
+    call(hub, b, FIRST)
+    assert known(hub)[FIRST] == MACS[1]
+
+
+def test_an_equal_address_in_another_network_is_not_forgotten(prefix: str) -> None:
+    """Networks overlap: what one tenant gets says nothing about the address of another."""
+    one = subnet(f"{prefix}-1", (FIRST, SECOND, THIRD))
+    other = subnet(
+        f"{prefix}-2", (FIRST, SECOND, THIRD), ("02:00:00:00:00:1a", "02:00:00:00:00:1b", "02:00:00:00:00:1c")
+    )
+    build(one)
+    call(f"{prefix}-1-hub", f"{prefix}-1-a", FIRST)
+    learned = ports(f"{prefix}-1-hub")
+    both = Topology((*one.namespaces, *other.namespaces), (*one.links, *other.links))
+    assert not [change for change in build(both) if change.namespace.startswith(f"{prefix}-1")]
+    assert known(f"{prefix}-1-hub")[FIRST] == MACS[0]
+    assert learned.items() <= ports(f"{prefix}-1-hub").items()
+
+
 def ports(namespace: str) -> dict[str, str]:
     """Ports of the bridge by the MACs it has learned."""
     done = subprocess.run(["bridge", "-n", namespace, "-j", "fdb"], capture_output=True, text=True, check=True)
-    return {entry["mac"]: entry["ifname"] for entry in json.loads(done.stdout) if entry.get("state") != "permanent"}
+    entries: list[dict[str, Any]] = json.loads(done.stdout)
+    return {entry["mac"]: entry["ifname"] for entry in entries if entry.get("state") != "permanent"}
