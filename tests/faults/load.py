@@ -132,7 +132,7 @@ class Load:
     async def _down(self, watch: Watch, seed: int) -> None:
         reader, writer = await self._open(self._options.stream_port)
         blocks = Blocks(seed)
-        writer.write(Hello("down", seed, BLOCK_PAUSE_S).encode())
+        _say(writer, Hello("down", seed, BLOCK_PAUSE_S).encode())
         due_at, told = time.monotonic(), False
         while True:
             async with asyncio.timeout(self._options.patience):
@@ -144,24 +144,24 @@ class Load:
             due_at = time.monotonic() + BLOCK_PAUSE_S
             if self._ending.is_set() and not told:
                 told = True
-                writer.write(END)
+                _say(writer, END)
         await self._compare(reader, blocks, watch)
         writer.close()
 
     async def _up(self, watch: Watch, seed: int) -> None:
         reader, writer = await self._open(self._options.stream_port)
         blocks = Blocks(seed)
-        writer.write(Hello("up", seed, BLOCK_PAUSE_S).encode())
+        _say(writer, Hello("up", seed, BLOCK_PAUSE_S).encode())
         while True:
             asked_at = time.monotonic()
             async with asyncio.timeout(self._options.patience):
-                writer.write(blocks.next())
+                _say(writer, blocks.next())
                 await writer.drain()
                 await reader.readexactly(len(END))
             watch.answered(asked_at)
             if not await self._pause(BLOCK_PAUSE_S):
                 break
-        writer.write(LENGTH.pack(0))
+        _say(writer, LENGTH.pack(0))
         await self._compare(reader, blocks, watch)
         writer.close()
 
@@ -173,13 +173,13 @@ class Load:
     async def _echo(self, watch: Watch, seed: int) -> None:
         """Idle connections and request loops differ in their pauses only."""
         reader, writer = await self._open(self._options.stream_port)
-        writer.write(Hello("echo", seed, 0).encode())
+        _say(writer, Hello("echo", seed, 0).encode())
         place, pause_s = 0, IDLE_PROBE_S if watch.kind == "idle" else LOOP_PAUSE_S
         while True:
             piece = f"{seed} {place}".encode().ljust(PIECE_BYTES)
             asked_at = time.monotonic()
             async with asyncio.timeout(self._options.patience):
-                writer.write(piece)
+                _say(writer, piece)
                 answer = await reader.readexactly(PIECE_BYTES)
             watch.answered(asked_at)
             if answer != piece:
@@ -197,7 +197,7 @@ class Load:
             line = f"{seed} {watch.name}\n".encode()
             async with asyncio.timeout(self._options.patience):
                 banner = await reader.readline()
-                writer.write(line)
+                _say(writer, line)
                 answer = await reader.read()
             watch.answered(asked_at)
             if (banner, answer) != (BANNER, line):
@@ -222,6 +222,13 @@ class Load:
             await asyncio.wait_for(echo.all_back(), DATAGRAM_WAIT_S)
         self.report.missing += len(echo.sent)
         transport.close()
+
+
+def _say(writer: asyncio.StreamWriter, data: bytes) -> None:
+    """Write. A connection that was reset in a pause is lost as any other; uvloop would raise a RuntimeError."""
+    if writer.is_closing():
+        raise ConnectionResetError("reset in a pause")
+    writer.write(data)
 
 
 class _Datagrams(asyncio.DatagramProtocol):
