@@ -3,14 +3,18 @@
 import contextlib
 import errno
 import os
+import select
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from hyperplane.io.status import StatusPage
+from hyperplane.io.processes import identity_of
+from hyperplane.io.status import NodeState, StatusPage, Word
 from hyperplane.io.supervisor import Child, Supervisor
+from hyperplane.limits import SILENCE_MAX_S, SUPERVISOR_BEAT_S
 from netns.namespace import NamespaceMissing
 
 
@@ -97,3 +101,55 @@ def test_a_node_that_fails_at_once_never_comes_back_into_our_code(page: StatusPa
         subject.start_all()
     assert os.getpid() == us
     subject.stop_all(1.0)
+
+
+class Careless(Supervisor):
+    """A mutant: what is silent gets a successor and is not killed first."""
+
+    def check(self, now: float) -> None:
+        for child in self.children:
+            if child.silence.listen(child.pid, child.page.get(Word.HEARTBEAT_MS), now) > child.patience_s():
+                os.close(child.pidfd)
+                self.replace(child)
+
+
+@pytest.mark.parametrize("kind", [Supervisor, Careless])
+def test_a_hung_node_is_certainly_gone_before_another_takes_its_place(
+    page: StatusPage, tmp_path: Path, kind: type[Supervisor]
+) -> None:
+    """F-02, INV-7, F-42. Each node notes who of those before it is still there, stopped or not, when it begins."""
+    never, _ = os.pipe()
+    notes = tmp_path / "notes"
+
+    def spawn(index: int, ready: int) -> None:
+        before = notes.read_text().split() if notes.exists() else []
+        alive = [pid for pid in before if identity_of(int(pid))]
+        if alive:
+            (tmp_path / "two at once").touch()
+        notes.write_text(" ".join([*before, str(os.getpid())]))
+        page.put(Word.STATE, NodeState.SERVING)
+        os.write(ready, b"1")
+        os.read(never, 1)
+
+    subject = kind(spawn, [page], contextlib.nullcontext)
+    subject.start_all()
+    (child,) = subject.children
+    hung = child.pid
+    os.kill(hung, signal.SIGSTOP)
+    assert os.waitid(os.P_PID, hung, os.WSTOPPED)
+    begin = now = child.started_at
+    while child.pid == hung:
+        now += SUPERVISOR_BEAT_S
+        silent_s = child.silence.silent_s
+        subject.check(now)
+        assert now - begin < SILENCE_MAX_S * 3, "nobody notices that it hangs"
+        if child.pid == hung and child.silence.silent_s < silent_s:  # forgiven, because it was dealt with
+            assert select.select([child.pidfd], [], [], 10)[0]
+            subject.died(child)
+    while len(notes.read_text().split()) < 2:
+        assert select.select([child.pidfd], [], [], 0.01)[0] == [], "the next one lives"
+    subject.stop_all(5.0)
+    if kind is Careless:
+        os.kill(hung, signal.SIGKILL)
+        os.waitpid(hung, 0)
+    assert (tmp_path / "two at once").exists() == (kind is Careless)
