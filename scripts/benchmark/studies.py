@@ -93,6 +93,7 @@ class FlowTable:
             Line("set-up rate, handshakes/s", cells("set_up_per_s")),
             Line("cost of a packet, us", cells("packet_us"), decimals=2),
             Line("the same against the fewest flows", ratios, decimals=2, goal_max=cost_max),
+            Line("the first after a minute, us", cells("first_packet_us"), decimals=2),
             Line("memory of a flow set up here, B", cells("bytes_per_flow"), goal_max=bytes_max),
             Line("memory of a flow told by a peer, B", cells("replica_bytes_per_flow"), goal_max=bytes_max),
             Line("learning from a peer, flows/s", cells("replica_per_s")),
