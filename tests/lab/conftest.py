@@ -18,6 +18,7 @@ from hyperplane.io.processes import ProcessFiles, identity_of, running
 from netns.clean import processes
 from netns.namespace import list_names
 from tests.conftest import why_no_namespaces
+from tests.lab.ends import unfinished
 from tests.lab.laboratory import (
     CONSUMERS,
     LAB_FILE,
@@ -28,6 +29,7 @@ from tests.lab.laboratory import (
     Lab,
     somebodys_lab,
     tests_lab,
+    until,
 )
 from tests.lab.strangers import run
 
@@ -76,6 +78,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         lab.up()
         stand_ready()
         yield lab
+
+
+@pytest.fixture(autouse=True)
+def earlier_connections_are_over(lab: Lab) -> None:
+    """The last segments of an earlier test's connections would be counted in this one."""
+    until(lambda: not unfinished(), "the connections of earlier tests have ended")
 
 
 @pytest.fixture(autouse=True)

@@ -22,6 +22,7 @@ from tests.lab.laboratory import (
     STAND_IN,
     STAND_IN_PORT,
     TARGET_1,
+    TARGET_2,
 )
 
 TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ = 19, 20, 21
@@ -195,6 +196,20 @@ def snmp(namespace: str, table: str, name: str) -> int:
     with inside(namespace), open("/proc/thread-self/net/snmp", encoding="ascii") as file:
         lines = [line.split() for line in file if line.startswith(f"{table}:")]
     return int(lines[1][lines[0].index(name)])
+
+
+CLOSING_STATES = frozenset({"04", "09", "0B"})
+"""FIN_WAIT1, LAST_ACK, CLOSING (linux: include/net/tcp_states.h): a FIN is on its way and not acknowledged."""
+
+
+def unfinished() -> list[str]:
+    """Connections that nobody has open any more and that still exchange their last segments."""
+    found = []
+    for namespace in (*ENDPOINT_OF, TARGET_1, TARGET_2):
+        with inside(namespace), open("/proc/thread-self/net/tcp", encoding="ascii") as file:
+            rows = [line.split() for line in file][1:]
+        found += [f"{namespace} {row[1]} to {row[2]}" for row in rows if row[3] in CLOSING_STATES]
+    return found
 
 
 def wrong_sums() -> tuple[int, ...]:
