@@ -89,10 +89,9 @@ def test_a_datagram_is_known_by_its_data() -> None:
 
 
 def test_others_packets_are_not_the_calls() -> None:
-    """Another client of the same address and port, another connection to the same target, an older SYN."""
+    """Another client of the same address and port, another connection to the same target."""
     stranger = SocketAddress("10.9.0.7", 30_000)
     hops = walked(
-        (2, 9, tcp(stranger, TARGET, "S", seq=7)),
         (0, 10, tcp(CLIENT, SERVER, "S")),
         (0, 10, tcp(SocketAddress(CLIENT.address, 1), SERVER, "S")),
         (2, 11, tcp(stranger, TARGET, "S", seq=8)),
@@ -100,6 +99,13 @@ def test_others_packets_are_not_the_calls() -> None:
     )
     assert hops[0].original is not None and hops[0].original.packets == 1
     assert ends(hops[2]) is None
+
+
+def test_a_packet_with_an_earlier_time_beyond_the_translation_is_the_calls() -> None:
+    """The kernel had not begun to stamp packets when the SYN left, so that has the time at which it was read."""
+    outside = SocketAddress("10.9.0.7", 30_000)
+    hops = walked((0, 10, tcp(CLIENT, SERVER, "S", seq=7)), (2, 9, tcp(outside, TARGET, "S", seq=7)))
+    assert hops[2].original is not None and hops[2].original.source == outside
 
 
 def test_where_nothing_was_seen_there_is_still_a_hop() -> None:

@@ -102,11 +102,14 @@ def hops_of(
 
 
 def _translated(first: Sighting | None, here: Sequence[Sighting]) -> tuple[SocketAddress, SocketAddress] | None:
-    """Source and destination that the call's packets have at a place beyond the translation."""
+    """Source and destination that the call's packets have at a place beyond the translation.
+
+    Times do not count: the kernel begins to stamp packets a moment after the first listener came, and until then
+    a packet has the time at which it was read (linux: net/core/dev.c, netstamp_needed_key).
+    """
     if first is None:
         return None
-    same = (item for item in here if item.time_ns >= first.time_ns and _same_packet(first, item))
-    return next(((item.source, item.destination) for item in same), None)
+    return next(((item.source, item.destination) for item in here if _same_packet(first, item)), None)
 
 
 def _same_packet(first: Sighting, other: Sighting) -> bool:
