@@ -2,7 +2,9 @@
 
 The socket is opened inside the namespace and read from anywhere. It hears both directions: what comes in, and
 what goes out. The filter is in place before the first packet is taken, because the socket is made deaf
-(protocol 0), filtered, and only then bound. A sender's super-packet is seen whole, up to 64 KiB, its checksum
+(protocol 0), filtered, and only then bound. Before that the kernel must stamp packets: it begins to a moment after
+the first socket of the machine has asked for times, and until then a packet gets the time at which it is read
+(linux: net/core/dev.c, net_enable_timestamp). A sender's super-packet is seen whole, up to 64 KiB, its checksum
 not finished yet: that is how it really travels between namespaces.
 """
 
@@ -11,6 +13,7 @@ import errno
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -26,6 +29,7 @@ _INSTRUCTION = struct.Struct("=HBBI")
 _BUFFER_BYTES = 32 << 20
 _PACKET_BYTES_MAX = 1 << 17
 _BATCH_MAX = 256
+_STAMPS_WAIT_S = 10.0
 
 Program = tuple[bytes, ...]
 """A compiled filter, one instruction of 8 bytes each (`linux/filter.h`, struct sock_filter)."""
@@ -60,6 +64,7 @@ class Tap:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
             _attach(self._socket, program)
+            _wait_for_stamps()
             self._socket.bind((interface, _ETH_P_ALL))
         except OSError as error:
             self._socket.close()
@@ -114,6 +119,23 @@ def compile_filter(expression: str) -> Program:
     count, *lines = done.stdout.splitlines()
     assert int(count) == len(lines), "tcpdump says how many instructions follow"
     return tuple(_INSTRUCTION.pack(*map(int, line.split())) for line in lines)
+
+
+def _wait_for_stamps() -> None:
+    """Until a packet has the time at which it came: one to ourselves was stamped before we began to read it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.settimeout(_STAMPS_WAIT_S)
+        probe.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        probe.bind(("127.0.0.1", 0))
+        probe.connect(probe.getsockname())
+        until = time.monotonic() + _STAMPS_WAIT_S
+        while time.monotonic() < until:
+            probe.send(b"")
+            reads_at_ns = time.time_ns()
+            _, ancillary, _, _ = probe.recvmsg(1, 64)
+            if _time_of(ancillary) <= reads_at_ns:
+                return
+    raise OSError(errno.ETIME, "the kernel does not stamp packets with their times")
 
 
 def _attach(tap: socket.socket, program: Program) -> None:

@@ -71,6 +71,21 @@ def test_both_ends_hear_a_packet_and_know_its_direction(wire: tuple[str, str]) -
 
 
 @pytest.mark.netns
+def test_the_very_first_packet_has_the_time_at_which_it_came(wire: tuple[str, str]) -> None:
+    """Not the time at which it was read, as it would be while the kernel only begins to stamp packets."""
+    for _ in range(40):
+        taps = [Tap(name, "hp-eth0") for name in wire]  # the first of the machine, again and again
+        exchange(*wire, b"payload")
+        for tap in taps:
+            assert select.select([tap], [], [], WAIT_S)[0]
+        reads_at_ns = time.time_ns()
+        sent, received = (heard(tap, 1)[0].time_ns for tap in taps)
+        assert sent <= received <= reads_at_ns
+        for tap in taps:
+            tap.close()
+
+
+@pytest.mark.netns
 @tcpdump
 def test_a_filter_lets_nothing_else_pass(wire: tuple[str, str]) -> None:
     tap = Tap(wire[1], "hp-eth0", compile_filter("udp[8:4] = 0x7061796c"))  # "payl"
