@@ -14,7 +14,7 @@ can read it and a damaged file is never loaded. Errors: `ConfigurationError` nam
 from dataclasses import dataclass
 from enum import Enum
 
-FORMAT = 1
+FORMAT = 2
 MAGIC = "hyperplane-snapshot"
 
 
@@ -23,6 +23,17 @@ class Protocol(Enum):
 
     TCP = 6
     UDP = 17
+
+
+class HeaderPlacement(Enum):
+    """When a target gets its Proxy Protocol v2 header: AWS's words for the target group's attribute
+    `proxy_protocol_v2.client_to_server.header_placement`."""
+
+    ON_FIRST_ACK_WITH_PAYLOAD = "on_first_ack_with_payload"
+    """Right before the client's first data. AWS's default: a target that speaks first, but only after the header, waits
+    as long as the client does."""
+    ON_FIRST_ACK = "on_first_ack"
+    """In the place of the ACK that ends the handshake."""
 
 
 class Network(tuple[bytes, int]):
@@ -65,6 +76,9 @@ class TargetGroup:
     cross_zone: bool = False
     stickiness: bool = False
     """source_ip stickiness: the same client address goes to the same target."""
+    proxy_protocol_v2: HeaderPlacement | None = None
+    """Targets get a Proxy Protocol v2 header, placed like this; None: they get none. In UDP it is in every datagram,
+    whatever the placement."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from hyperplane.snapshot import (
     STEERINGS,
     Eni,
     EniKind,
+    HeaderPlacement,
     Listener,
     LoadBalancer,
     Protocol,
@@ -144,6 +145,7 @@ _TARGET_GROUP = record(
     targets=several(_TARGET, 0, limits.TARGETS_PER_GROUP_MAX),
     cross_zone=FLAG,
     stickiness=FLAG,
+    proxy_protocol_v2=member({"off": None, **{placement.value: placement for placement in HeaderPlacement}}),
 )
 _LISTENER = record(
     Listener,

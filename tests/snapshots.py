@@ -7,6 +7,7 @@ from hyperplane.snapshot import (
     STEERINGS,
     Eni,
     EniKind,
+    HeaderPlacement,
     Listener,
     LoadBalancer,
     Network,
@@ -124,7 +125,8 @@ def target_groups(draw: st.DrawFn, group_id: str, zone_names: list[str]) -> Targ
         for address, port in places
     ]
     protocol = draw(st.sampled_from(Protocol))
-    return TargetGroup(group_id, protocol, tuple(targets), draw(st.booleans()), draw(st.booleans()))
+    placement = draw(st.sampled_from([None, *HeaderPlacement]))
+    return TargetGroup(group_id, protocol, tuple(targets), draw(st.booleans()), draw(st.booleans()), placement)
 
 
 @st.composite

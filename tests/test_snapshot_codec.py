@@ -72,8 +72,8 @@ def test_nothing_may_follow(extra: bytes) -> None:
 
 
 def test_says_which_format_it_reads() -> None:
-    with pytest.raises(ConfigurationError, match=r"^format: is 2, this program reads 1"):
-        decode_snapshot(sealed("{}", version=2))
+    with pytest.raises(ConfigurationError, match=r"^format: is 1, this program reads 2"):
+        decode_snapshot(sealed("{}", version=1))
 
 
 @pytest.mark.parametrize("body", ["", "{", "[" * 100_000, "9" * 5000, '"\\ud800"', "[]", "null", "NaN"])
