@@ -159,4 +159,5 @@ def _target_group(group: TargetGroup) -> snapshot.TargetGroup:
         ),
         cross_zone=group.cross_zone,
         stickiness=group.stickiness,
+        proxy_protocol_v2=group.header_placement if group.proxy_protocol_v2 else None,
     )

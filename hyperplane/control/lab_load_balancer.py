@@ -1,5 +1,6 @@
 """Target groups and load balancers in a lab file."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 from hyperplane import limits
@@ -18,15 +19,25 @@ from hyperplane.control.resources import (
     TargetRegistration,
     Vpc,
 )
-from hyperplane.snapshot import Protocol
+from hyperplane.snapshot import HeaderPlacement, Protocol
 
 PROTOCOLS = {protocol.name: protocol for protocol in Protocol}
 STICKINESS_KINDS = ("none", "source_ip")
 
+PROXY_PROTOCOL = "proxy_protocol_v2.enabled"
+HEADER_PLACEMENT = "proxy_protocol_v2.client_to_server.header_placement"
+"""Target group attributes, as ELBv2's ModifyTargetGroupAttributes spells them."""
+
+HEADER_PLACEMENTS = {placement.value: placement for placement in HeaderPlacement}
+
 
 def read_target_group(index: LabIndex, node: Node) -> None:
-    """`{name, vpc, protocol, port, cross_zone, stickiness, targets: [{instance, port} or {address, port}]}`"""
-    node.only("name", "vpc", "protocol", "port", "cross_zone", "stickiness", "targets")
+    """`{name, vpc, protocol, port, cross_zone, stickiness, attributes, targets: [{instance, port} or {address, port}]}`
+
+    `attributes: {proxy_protocol_v2.enabled: true, proxy_protocol_v2.client_to_server.header_placement: on_first_ack}`,
+    in AWS's own names and both optional.
+    """
+    node.only("name", "vpc", "protocol", "port", "cross_zone", "stickiness", "attributes", "targets")
     name = doc.name(node.require("name"))
     vpc = index.find(node.require("vpc"), Vpc)
     port = node.require("port").integer(1, 65_535)
@@ -42,7 +53,17 @@ def read_target_group(index: LabIndex, node: Node) -> None:
         cross_zone=doc.flag(node, "cross_zone", False),
         stickiness=stickiness is not None and stickiness.choice(STICKINESS_KINDS) == "source_ip",
     )
-    index.add(node.require("name"), name, group)
+    attributes = node.optional("attributes")
+    index.add(node.require("name"), name, group if attributes is None else _with_attributes(attributes, group))
+
+
+def _with_attributes(node: Node, group: TargetGroup) -> TargetGroup:
+    """A placement may be given while there is no header: it counts once there is one."""
+    node.only(PROXY_PROTOCOL, HEADER_PLACEMENT)
+    placement = node.optional(HEADER_PLACEMENT)
+    if placement is not None:
+        group = replace(group, header_placement=HEADER_PLACEMENTS[placement.choice(HEADER_PLACEMENTS)])
+    return replace(group, proxy_protocol_v2=doc.flag(node, PROXY_PROTOCOL, group.proxy_protocol_v2))
 
 
 def _targets(index: LabIndex, vpc: Vpc, group_port: int, node: Node) -> tuple[TargetRegistration, ...]:

@@ -11,7 +11,7 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from hyperplane import limits
-from hyperplane.snapshot import Protocol
+from hyperplane.snapshot import HeaderPlacement, Protocol
 
 IpAddress = IPv4Address | IPv6Address
 IpNetwork = IPv4Network | IPv6Network
@@ -151,6 +151,9 @@ class TargetGroup(Resource):
     cross_zone: bool = False
     stickiness: bool = False
     """source_ip, the one kind that a Network Load Balancer has."""
+    proxy_protocol_v2: bool = False
+    header_placement: HeaderPlacement = HeaderPlacement.ON_FIRST_ACK_WITH_PAYLOAD
+    """Kept also while `proxy_protocol_v2` is off, as AWS keeps it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@
         subnets: [{name: az1, zone: us-east-2a, cidr: 10.0.1.0/24}]
         instances: [{name: consumer-a, subnet: az1, address: 10.0.1.50}]
         security_groups: [{name: endpoint, inbound: [{protocol: tcp, ports: 443, source: 10.0.0.0/16}]}]
-    target_groups: [{name: orders, vpc: provider, protocol: TCP, port: 8080, targets: [{instance: target-1}]}]
+    target_groups: [{name: orders, vpc: provider, protocol: TCP, port: 8080, targets: [{instance: target-1}],
+                     attributes: {proxy_protocol_v2.enabled: true}}]
     load_balancers: [{name: orders, vpc: provider, subnets: [{subnet: nlb-az1, address: 10.9.0.7}],
                       listeners: [{protocol: TCP, port: 443, target_group: orders}]}]
     endpoint_services: [{name: orders, load_balancers: [orders], acceptance_required: false,

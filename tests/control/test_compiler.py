@@ -8,7 +8,7 @@ import pytest
 from hyperplane.balance.shuffle_shard import shuffle_shard
 from hyperplane.control.compiler import compile_snapshot
 from hyperplane.control.resources import EndpointService, EndpointState, LoadBalancer, TargetGroup, VpcEndpoint
-from hyperplane.snapshot import Eni, EniKind, Listener, Network, Protocol, Snapshot, Target
+from hyperplane.snapshot import Eni, EniKind, HeaderPlacement, Listener, Network, Protocol, Snapshot, Target
 from hyperplane.snapshot_codec import decode_snapshot, encode_snapshot
 from tests.control.labs import LAB, changed, lab
 
@@ -86,6 +86,19 @@ def test_health_is_compiled() -> None:
     (group,) = [group for group in groups if group.target_group_id == orders.resource_id]
     assert [target.healthy for target in group.targets] == [False, True]
     assert group.cross_zone
+
+
+@pytest.mark.parametrize("placement", HeaderPlacement)
+@pytest.mark.parametrize("enabled", [False, True])
+def test_a_header_is_compiled_with_its_placement(placement: HeaderPlacement, enabled: bool) -> None:
+    """A placement without a header is no header."""
+    store = lab()
+    orders, echo = store.all(TargetGroup)
+    changed_orders = replace(orders, proxy_protocol_v2=enabled, header_placement=placement)
+    snapshot = compile_snapshot(store.put([changed_orders], now=1.0))
+    headers = {group.target_group_id: group.proxy_protocol_v2 for group in snapshot.target_groups}
+    assert headers == {orders.resource_id: placement if enabled else None, echo.resource_id: None}
+    assert decode_snapshot(encode_snapshot(snapshot)) == snapshot
 
 
 def test_timers_and_limits() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from hyperplane import limits
 from hyperplane.control.resources import Instance, Listener, LoadBalancer, TargetGroup, TargetRegistration
-from hyperplane.snapshot import Protocol
+from hyperplane.snapshot import HeaderPlacement, Protocol
 from tests.control.labs import changed, complaint, lab
 
 GROUP = (
@@ -16,6 +16,12 @@ ECHO = "{name: echo, vpc: provider, protocol: UDP, port: 7, stickiness: source_i
 NODE = "{subnet: nlb-2, address: 10.9.1.7}"
 LISTENER = "{protocol: UDP, port: 53, target_group: echo}"
 FIRST = "{protocol: TCP, port: 443, target_group: orders, idle_timeout_s: 600}"
+PLACEMENT = "proxy_protocol_v2.client_to_server.header_placement"
+
+
+def with_attributes(group: str, attributes: str) -> str:
+    """A target group of the small lab, with attributes."""
+    return group.replace("targets:", f"attributes: {attributes}, targets:")
 
 
 def test_target_groups() -> None:
@@ -37,6 +43,35 @@ def test_a_target_may_have_its_own_port_and_several() -> None:
     orders = store.all(TargetGroup)[0]
     assert [target.port for target in orders.targets] == [8080, 8081]
     assert orders.cross_zone
+
+
+@pytest.mark.parametrize(
+    ("attributes", "enabled", "placement"),
+    [
+        ("{}", False, HeaderPlacement.ON_FIRST_ACK_WITH_PAYLOAD),
+        ("{proxy_protocol_v2.enabled: false}", False, HeaderPlacement.ON_FIRST_ACK_WITH_PAYLOAD),
+        ("{proxy_protocol_v2.enabled: true}", True, HeaderPlacement.ON_FIRST_ACK_WITH_PAYLOAD),
+        (f"{{proxy_protocol_v2.enabled: true, {PLACEMENT}: on_first_ack}}", True, HeaderPlacement.ON_FIRST_ACK),
+        (
+            f"{{{PLACEMENT}: on_first_ack_with_payload, proxy_protocol_v2.enabled: true}}",
+            True,
+            HeaderPlacement.ON_FIRST_ACK_WITH_PAYLOAD,
+        ),
+        (f"{{{PLACEMENT}: on_first_ack}}", False, HeaderPlacement.ON_FIRST_ACK),
+        (f"{{proxy_protocol_v2.enabled: false, {PLACEMENT}: on_first_ack}}", False, HeaderPlacement.ON_FIRST_ACK),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1], ids=["TCP", "UDP"])
+def test_proxy_protocol(attributes: str, enabled: bool, placement: HeaderPlacement, place: int) -> None:
+    """AWS's names and defaults (ELBv2 API, TargetGroupAttribute). A placement is kept, header or not."""
+    old = (GROUP, ECHO)[place]
+    group = lab(changed(old, with_attributes(old, attributes))).all(TargetGroup)[place]
+    assert (group.proxy_protocol_v2, group.header_placement) == (enabled, placement)
+
+
+def test_without_attributes_there_is_no_header() -> None:
+    assert {group.proxy_protocol_v2 for group in lab().all(TargetGroup)} == {False}
+    assert {group.header_placement for group in lab().all(TargetGroup)} == {HeaderPlacement.ON_FIRST_ACK_WITH_PAYLOAD}
 
 
 def test_load_balancer() -> None:
@@ -112,6 +147,43 @@ def test_mistakes(old: str, new: str, path: str, part: str) -> None:
     error = complaint(old, new)
     assert error.path == path
     assert part in error.message
+
+
+@pytest.mark.parametrize(
+    ("attributes", "key", "part"),
+    [
+        ("{proxy_protocol_v2.enabled: yes}", "proxy_protocol_v2.enabled", "expected true or false, found 'yes'"),
+        ("{proxy_protocol_v2.enabled: 'true'}", "proxy_protocol_v2.enabled", "expected true or false, found 'true'"),
+        ("{proxy_protocol_v2.enabled: }", "proxy_protocol_v2.enabled", "expected true or false, found nothing"),
+        (f"{{{PLACEMENT}: on_syn}}", PLACEMENT, "'on_syn' is none of on_first_ack, on_first_ack_with_payload"),
+        (f"{{{PLACEMENT}: On_First_Ack}}", PLACEMENT, "'On_First_Ack' is none of"),
+        (f"{{{PLACEMENT}: [on_first_ack]}}", PLACEMENT, "expected text, found a list"),
+        (f"{{{PLACEMENT}: }}", PLACEMENT, "expected text, found nothing"),
+        (
+            "{proxy_protocol_v1.enabled: true}",
+            "proxy_protocol_v1.enabled",
+            f"unknown key 'proxy_protocol_v1.enabled'; known here: {PLACEMENT}, proxy_protocol_v2.enabled",
+        ),
+        ("{stickiness.enabled: true}", "stickiness.enabled", "unknown key 'stickiness.enabled'"),
+    ],
+)
+def test_mistakes_in_attributes(attributes: str, key: str, part: str) -> None:
+    error = complaint(GROUP, with_attributes(GROUP, attributes))
+    assert error.path == f'{GROUPS}.attributes["{key}"]'
+    assert part in error.message
+
+
+@pytest.mark.parametrize("attributes", ["", "[]", "proxy_protocol_v2.enabled", "[proxy_protocol_v2.enabled: true]"])
+def test_attributes_are_a_mapping(attributes: str) -> None:
+    error = complaint(GROUP, with_attributes(GROUP, attributes))
+    assert error.path == f"{GROUPS}.attributes"
+    assert "expected keys and values" in error.message
+
+
+def test_an_attribute_is_given_once() -> None:
+    error = complaint(GROUP, with_attributes(GROUP, f"{{{PLACEMENT}: on_first_ack, {PLACEMENT}: on_first_ack}}"))
+    assert error.path == f"{GROUPS}.attributes"
+    assert error.message == f"the key '{PLACEMENT}' is there twice"
 
 
 def test_a_group_of_another_vpc() -> None:
