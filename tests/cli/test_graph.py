@@ -59,7 +59,7 @@ def test_arrows_are_the_ways_that_flows_take(drawing: Drawing) -> None:
 
 def test_an_arrow_to_a_target_names_its_ports(drawing: Drawing) -> None:
     labels = {arrow.label for arrow in drawing.arrows if arrow.label}
-    assert labels == {"TCP 443 > 8080, TCP 80 > 8080, UDP 53 > 8053"}
+    assert labels == {"TCP 443 > 8080, TCP 80 > 8080, TCP 8081 > 8081, UDP 53 > 8053"}
 
 
 def test_a_closed_endpoint_is_marked() -> None:

@@ -15,7 +15,7 @@ from hyperplane.control.resources import (
 )
 from hyperplane.control.store import Store
 from hyperplane.io.lab_file import DEFAULT_LAB, load_lab
-from hyperplane.snapshot import EniKind, Protocol
+from hyperplane.snapshot import EniKind, HeaderPlacement, Protocol
 from hyperplane.snapshot_codec import decode_snapshot, encode_snapshot
 from tests.control.labs import LAB, changed, complaint, lab
 
@@ -79,8 +79,19 @@ def test_the_service(default: Store) -> None:
     assert [(item.protocol, item.port, ports[item.target_group_id]) for item in balancer.listeners] == [
         (Protocol.TCP, 443, [8080, 8080]),
         (Protocol.TCP, 80, [8080, 8080]),
+        (Protocol.TCP, 8081, [8081, 8081]),
         (Protocol.UDP, 53, [8053, 8053]),
     ]
+
+
+def test_the_service_has_the_header_and_its_plain_twin_and_its_echo_have_none(default: Store) -> None:
+    snapshot = compile_snapshot(default)
+    names = {group.resource_id: group.name for group in default.all(TargetGroup)}
+    assert {names[group.target_group_id]: group.proxy_protocol_v2 for group in snapshot.target_groups} == {
+        "orders": HeaderPlacement.ON_FIRST_ACK_WITH_PAYLOAD,
+        "orders-plain": None,
+        "orders-echo": None,
+    }
 
 
 def test_compiles_into_a_snapshot_that_reads_back(default: Store) -> None:
@@ -92,7 +103,7 @@ def test_compiles_into_a_snapshot_that_reads_back(default: Store) -> None:
             assert eni.available
             assert len(eni.shard) == 2
             assert eni.load_balancer_eni == (1 if eni.kind is EniKind.ENDPOINT else 0)
-            assert len(eni.security_rules) == (3 if eni.kind is EniKind.ENDPOINT else 0)
+            assert len(eni.security_rules) == (4 if eni.kind is EniKind.ENDPOINT else 0)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from tests.lab.laboratory import (
     ENDPOINT_OF,
     HANG_GUARD_S,
     OUTSIDER,
+    PLAIN_PORT,
     Lab,
 )
 from tests.lab.strangers import run, running
@@ -50,7 +51,7 @@ def answer_to(consumer: str, url: str) -> Any:
     return json.loads(run(consumer, "curl", "-sS", "-m", "30", url).stdout)
 
 
-@pytest.mark.parametrize("port", [80, 443])
+@pytest.mark.parametrize("port", [80, 443, PLAIN_PORT])
 @pytest.mark.parametrize(("consumer", "endpoint", "balancer", "target"), DOORS)
 def test_curl_gets_json(
     lab: Lab, steering: str, consumer: str, endpoint: str, balancer: str, target: str, port: int

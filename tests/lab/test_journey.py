@@ -22,6 +22,8 @@ from tests.lab.laboratory import (
     FABRIC_1,
     LINK,
     NAMED_PORTS,
+    PLAIN_PORT,
+    PLAIN_TARGET_PORT,
     PROVIDER_ROUTER,
     TARGET_1,
     TARGET_ADDRESS,
@@ -70,9 +72,17 @@ def test_a_connection_has_the_addresses_of_the_article(captures: Captures, steer
     target_sees = assert_journey(captures, port, 443, TARGET_PORT)
     assert (answer["peer"], answer["peer_port"]) == target_sees[:2]
     assert 1024 <= target_sees[1] < 1024 + 55_000
+
+
+def test_without_a_header_the_bytes_of_the_stream_are_untouched(captures: Captures, steering: str) -> None:
+    port = NAMED_PORTS[steering] + len(NAMED_PORTS)
+    done = run(CONSUMER_A, "curl", "-sS", "--local-port", str(port), f"http://{ENDPOINT}:{PLAIN_PORT}/")
+    answer = json.loads(done.stdout)
+    target_sees = assert_journey(captures, port, PLAIN_PORT, PLAIN_TARGET_PORT)
+    assert (answer["peer"], answer["peer_port"]) == target_sees[:2]
     asked, heard = (b"".join(bytes(packet[TCP].payload) for packet in captures[place].packets())
                     for place in ((CONSUMER_A, LINK), (TARGET_1, LINK)))  # fmt: skip
-    assert asked == heard, "the bytes of the stream are untouched"
+    assert asked == heard
 
 
 def test_a_datagram_has_them_too(captures: Captures, steering: str) -> None:
