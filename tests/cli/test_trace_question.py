@@ -10,7 +10,7 @@ from hyperplane.cli.trace.reasons import choice_for, listener_for, rule_for, tim
 from hyperplane.io.hops import Hop
 from hyperplane.io.lab_file import DEFAULT_LAB
 from hyperplane.io.running_lab import Lab, lab_of_file
-from hyperplane.snapshot import Protocol
+from hyperplane.snapshot import HeaderPlacement, Protocol
 
 
 @pytest.fixture
@@ -96,6 +96,36 @@ def test_the_listener_and_its_timers(lab: Lab) -> None:
         350,
     )
     assert (timers.half_open_s, timers.idle_s, timers.closing_s, timers.port_rest_s) == (60, 350, 120, 60)
+
+
+def with_header(lab: Lab, placement: HeaderPlacement | None) -> Lab:
+    """The same lab, with this header for every target."""
+    groups = tuple(replace(group, proxy_protocol_v2=placement) for group in lab.snapshot.target_groups)
+    return Lab(lab.store, replace(lab.snapshot, target_groups=groups))
+
+
+@pytest.mark.parametrize("placement", [*HeaderPlacement, None])
+@pytest.mark.parametrize(("port", "protocol"), [(443, Protocol.TCP), (53, Protocol.UDP)])
+def test_the_listener_tells_of_the_header(
+    lab: Lab, placement: HeaderPlacement | None, port: int, protocol: Protocol
+) -> None:
+    question = asked(lab, "consumer-a", "10.0.1.10", port, protocol)
+    listener = listener_for(with_header(lab, placement), question)
+    assert listener is not None
+    assert listener.proxy_protocol_v2 == (placement.value if placement else None)
+    header = "" if placement is None else "in every datagram" if protocol is Protocol.UDP else placement.value
+    told = str(listener).partition(f"target group {listener.target_group}")[2]
+    assert told == (f", Proxy Protocol v2 {header}" if header else "")
+
+
+def test_only_the_plain_twin_of_the_default_lab_has_no_header(lab: Lab) -> None:
+    headers = {}
+    for port in (443, 80, 8081):
+        listener = listener_for(lab, asked(lab, "consumer-a", "10.0.1.10", port))
+        assert listener is not None
+        headers[port] = listener.target_group, listener.proxy_protocol_v2
+    header = HeaderPlacement.ON_FIRST_ACK_WITH_PAYLOAD.value
+    assert headers == {443: ("orders", header), 80: ("orders", header), 8081: ("orders-plain", None)}
 
 
 def test_nobody_listens_on_another_port(lab: Lab) -> None:

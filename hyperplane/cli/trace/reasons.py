@@ -7,6 +7,7 @@ would have decided, and the lab's names are put to it.
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 
+from hyperplane import snapshot
 from hyperplane.balance.selection import TargetSet
 from hyperplane.cli.trace.question import Question
 from hyperplane.control.resources import SecurityGroup, TargetGroup
@@ -39,6 +40,13 @@ class ListenerView:
     port: int
     target_group: str
     idle_timeout_s: int
+    proxy_protocol_v2: str | None = None
+    """The placement of the header that its targets get; None: they get none."""
+
+    def __str__(self) -> str:
+        placed = "in every datagram" if self.protocol == "udp" else self.proxy_protocol_v2
+        header = f", Proxy Protocol v2 {placed}" if self.proxy_protocol_v2 else ""
+        return f"{self.protocol} {self.port} of {self.load_balancer}, target group {self.target_group}{header}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +111,19 @@ def listener_for(lab: Lab, question: Question) -> ListenerView | None:
     if listener is None or question.way_out is None:
         return None
     group = lab.store.find(TargetGroup, listener.target_group_id)
+    header = _group(lab, listener).proxy_protocol_v2
     return ListenerView(
         question.way_out.owner_id,
         listener.protocol.name.lower(),
         listener.port,
         group.name if group else listener.target_group_id,
         listener.idle_timeout_s,
+        header.value if header else None,
     )
+
+
+def _group(lab: Lab, listener: Listener) -> snapshot.TargetGroup:
+    return next(group for group in lab.snapshot.target_groups if group.target_group_id == listener.target_group_id)
 
 
 def choice_for(lab: Lab, question: Question) -> Choice | None:
@@ -117,8 +131,7 @@ def choice_for(lab: Lab, question: Question) -> Choice | None:
     listener = _listener(lab, question)
     if listener is None:
         return None
-    groups = {group.target_group_id: group for group in lab.snapshot.target_groups}
-    group = groups[listener.target_group_id]
+    group = _group(lab, listener)
     chosen = TargetSet(group, question.zone.name)
     near = [target for target in group.targets if group.cross_zone or target.zone == question.zone.name]
     where = "any zone (cross-zone balancing is on)" if group.cross_zone else f"{question.zone.name} (cross-zone is off)"
@@ -141,5 +154,5 @@ def timers_for(lab: Lab, question: Question) -> TimersView | None:
     listener = _listener(lab, question)
     if listener is None:
         return None
-    snapshot = lab.snapshot
-    return TimersView(snapshot.half_open_timeout_s, listener.idle_timeout_s, snapshot.closing_timeout_s, PORT_REST_S)
+    whole = lab.snapshot
+    return TimersView(whole.half_open_timeout_s, listener.idle_timeout_s, whole.closing_timeout_s, PORT_REST_S)

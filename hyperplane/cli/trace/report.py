@@ -188,14 +188,7 @@ def _cells(seen: Direction | None) -> list[str]:
 
 def _facts(trace: Trace) -> Iterator[tuple[str, str]]:
     yield "security group", str(trace.security_rule) if trace.security_rule else "no rule lets this in"
-    listener = trace.listener
-    if listener is None:
-        yield "listener", "none on this protocol and port"
-    else:
-        yield (
-            "listener",
-            (f"{listener.protocol} {listener.port} of {listener.load_balancer}, target group {listener.target_group}"),
-        )
+    yield "listener", str(trace.listener) if trace.listener else "none on this protocol and port"
     if trace.choice is not None:
         chosen = f"{trace.target}; " if trace.target else ""
         yield "target", f"{chosen}{trace.choice.because}"
