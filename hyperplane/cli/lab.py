@@ -9,15 +9,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hyperplane.cli.next_steps import next_steps
 from hyperplane.cli.options import API_ADDRESS, API_PORT, HELP, Json, LabFile, Runtime
-from hyperplane.control.resources import Instance
 from hyperplane.io import lab as labs
-from hyperplane.io.ground import fabric_namespace, instance_namespace
 from hyperplane.io.health import Health, health
 from hyperplane.io.lab_file import DEFAULT_LAB
 from hyperplane.io.processes import ProcessFiles, running
 from hyperplane.io.runtime import DEFAULT_RUNTIME
-from hyperplane.snapshot import Protocol
 from netns.namespace import list_names
 
 lab = typer.Typer(help="Build the lab, see how it is, take it away.", no_args_is_help=True, context_settings=HELP)
@@ -33,7 +31,8 @@ def up(lab_file: LabFile = DEFAULT_LAB, runtime: Runtime = DEFAULT_RUNTIME) -> N
     done = labs.up(lab_file, runtime, (API_ADDRESS, API_PORT), _say)
     if not done.started and not done.reconciled.changes:
         _say("the lab is up already and whole")
-    _print_next_steps(done)
+    print()
+    print(*next_steps(done.reconciled.store, done.reconciled.snapshot, done.health_url), sep="\n")
 
 
 @lab.command()
@@ -88,35 +87,6 @@ def _print_status(found: Health, alive: dict[str, int]) -> None:
     if found.problem:
         console.print(f"[red]{found.problem}[/red]")
     console.print(f"snapshot {found.snapshot_version}: {'well' if found.healthy else '[red]not well[/red]'}")
-
-
-def _print_next_steps(done: labs.LabUp) -> None:
-    """The very lines to type, with real names and addresses."""
-    store, snapshot = done.reconciled.store, done.reconciled.snapshot
-    doors = labs.doors(store, snapshot)
-    print("\nThe lab is up. Try, from each consumer (their addresses are the same):")
-    seen = set()
-    for door in doors:
-        if door.protocol is Protocol.TCP and door.port != 443 and (door.client, door.address) not in seen:
-            seen.add((door.client, door.address))
-            port = "" if door.port == 80 else f":{door.port}"
-            print(f"  ip netns exec hp-{door.client} curl -s http://{door.address}{port}/")
-    datagram = next((door for door in doors if door.protocol is Protocol.UDP), None)
-    if datagram is not None:
-        call = f"nc -u -w1 {datagram.address} {datagram.port}"
-        print(f"  echo hello | ip netns exec hp-{datagram.client} {call}")
-    zone = snapshot.zones[0]
-    print("\nWatch the addresses change (in other terminals):")
-    if doors:
-        print(f"  ip netns exec hp-{doors[0].client} tcpdump -ni any 'tcp port 80'")
-    print(f"  ip netns exec {fabric_namespace(zone.zone_id)} tcpdump -ni any 'tcp'")
-    instances = {instance.name: instance for instance in store.all(Instance)}
-    for name in list(labs.targets_of(store))[:1]:
-        print(f"  ip netns exec {instance_namespace(instances[name])} tcpdump -ni any 'tcp port 8080'")
-    print("\nLook inside:")
-    print("  hyperplane lab status; hyperplane nodes; hyperplane flows; hyperplane trace consumer-a 10.0.1.10")
-    print(f"  curl -s {done.health_url}")
-    print("Take it away: hyperplane lab down")
 
 
 def _need_root(what: str) -> None:

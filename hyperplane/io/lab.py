@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hyperplane.control.compiler import compile_snapshot
-from hyperplane.control.resources import EndpointState, Instance, Subnet, TargetGroup, VpcEndpoint
+from hyperplane.control.resources import Instance, Subnet, TargetGroup
 from hyperplane.control.store import Store
 from hyperplane.errors import ConfigurationError
 from hyperplane.io import processes
@@ -288,35 +288,3 @@ def _lab_namespaces(runtime: Path) -> set[str]:
     except (FileNotFoundError, ConfigurationError):
         return set()
     return {space.name for space in ground(store, compile_snapshot(store)).namespaces}
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """One way to try the lab: who calls, what, from where."""
-
-    client: str
-    endpoint: str
-    address: str
-    port: int
-    protocol: Protocol
-
-
-def doors(store: Store, snapshot: Snapshot) -> list[Door]:
-    """For every instance next to an available endpoint: the calls a user can make."""
-    found = []
-    interfaces = {eni.eni_id: eni for zone in snapshot.zones for eni in zone.enis}
-    listeners = {item.load_balancer_id: item.listeners for item in snapshot.load_balancers}
-    owners = {(eni.zone, eni.number): eni.owner_id for eni in interfaces.values()}
-    for endpoint in store.all(VpcEndpoint):
-        if endpoint.state is not EndpointState.AVAILABLE:
-            continue
-        for interface in endpoint.interfaces:
-            eni = interfaces[interface.eni_id]
-            for instance in store.all(Instance):
-                if instance.subnet_id != interface.subnet_id:
-                    continue
-                found += [
-                    Door(instance.name, endpoint.name, str(interface.address), listener.port, listener.protocol)
-                    for listener in listeners.get(owners.get((eni.zone, eni.load_balancer_eni), ""), ())
-                ]
-    return found
