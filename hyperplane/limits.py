@@ -79,8 +79,8 @@ PORT_POOLS_MAX = 4096
 JOURNAL_RING_ENTRIES = 1 << 16
 """Changes a reader may fall behind before it has to rebuild from the state area."""
 
-JOURNAL_ROW_BYTES = 64
-"""One flow in the state area: one cache line."""
+JOURNAL_ROW_BYTES = 72
+"""One flow in the state area: whole words, because its first is stored in one piece."""
 
 REPLICATION_BATCH_MAX = 4096
 """Deltas of one peer applied in one go, so that catching up never starves the queue."""
@@ -98,6 +98,21 @@ REFRESH_INTERVAL_S = 1.0
 
 REFRESHES_PER_S_MAX = 20_000
 """... and all flows of a node together at most this often: with more flows the interval grows."""
+
+# --- Proxy Protocol -----------------------------------------------------------------------
+
+HEADER_RESENT_AFTER_S = 1.0
+"""A header that took an ACK's place and was not acknowledged is sent again after this, then after twice as long ...
+Our choice: TCP's own first retransmission timeout (RFC 6298 section 2.1)."""
+
+HEADER_RESENDS_MAX = 6
+"""... this many times, so for 63 s: as long as Linux repeats a SYN-ACK (tcp_synack_retries)."""
+
+HEADERS_RESENT_PER_TICK_MAX = 1000
+"""Headers that one timer tick may send again, so that timers never delay packets for long."""
+
+WINDOW_BYTES_MAX = 1 << 30
+"""The largest window (RFC 7323 section 2.3): no number in use is further behind than this."""
 
 # --- capture ------------------------------------------------------------------------------
 
@@ -210,6 +225,8 @@ assert CATCH_UP_BATCHES_MAX * REPLICATION_BATCH_MAX > FLOWS_PER_NODE_MAX * 8, "a
 assert PORT_PREFERENCES_MAX < PORT_PROBES_MAX, "a preference must not use up all draws"
 assert GENERATIONS_MAX * NODES_PER_ZONE_MAX <= 65_536, "queue numbers have 16 bits"
 assert min(TCP_IDLE_TIMEOUT_S_MIN, PORT_REST_S) > FLOWS_PER_NODE_MAX / REFRESHES_PER_S_MAX, "ages travel in time"
+assert JOURNAL_ROW_BYTES % 8 == 0, "a row's word must be aligned"
+assert HEADER_RESENT_AFTER_S * (2**HEADER_RESENDS_MAX - 1) > HALF_OPEN_TIMEOUT_S, "a header outlasts a half-open flow"
 assert FLOWS_PER_NODE_MAX * JOURNAL_ROW_BYTES <= 1 << 30, "a journal stays mappable"
 assert HALF_OPEN_PER_ENDPOINT_MAX < FLOWS_PER_ENDPOINT_MAX <= FLOWS_PER_NODE_MAX
 assert PACKET_BYTES_MAX < FRAGMENT_BYTES_PER_INTERFACE_MAX <= FRAGMENT_BYTES_PER_NODE_MAX

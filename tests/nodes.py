@@ -18,13 +18,14 @@ from typing import Any
 
 from hyperplane.dataplane.counters import named
 from hyperplane.dataplane.engine import Dataplane, NodeIdentity
-from hyperplane.dataplane.verdict import Accept, Drop, DropReason, Reply, Verdict
+from hyperplane.dataplane.verdict import Accept, Drop, DropReason, Lead, Reply, Verdict
 from hyperplane.flow.journal import JournalReader, JournalWriter, format_journal, journal_bytes
 from hyperplane.flow.ports import PoolKey
 from hyperplane.limits import QUEUED_BYTES_MAX, SNAT_PORTS_PER_TARGET
 from hyperplane.snapshot import (
     Eni,
     EniKind,
+    HeaderPlacement,
     Listener,
     LoadBalancer,
     Network,
@@ -48,6 +49,8 @@ ENDPOINT_C = ("10.9.3.10", 443)
 SERVICE_PORT, DATAGRAM_PORT = 443, 53
 DATAGRAM_TARGET = (TARGET[0], 9053)
 ROWS, RING = 256, 1024
+HEADER_BYTES_MAX = 128
+"""The longest Proxy Protocol header of these nodes: 124 bytes, for IPv6."""
 
 
 def network(text: str) -> Network:
@@ -99,6 +102,7 @@ def snapshot_of(
     targets: tuple[str, ...] = (TARGET[0],),
     idle_timeout_s: int = 350,
     version: int = 1,
+    placement: HeaderPlacement | None = None,
     **changes: Any,
 ) -> Snapshot:
     """TCP 443 to the targets' 8080, UDP 53 to their 9053, by way of the given ENIs (default: three doors, the exit)."""
@@ -117,8 +121,8 @@ def snapshot_of(
             ),
         ),
         target_groups=(
-            TargetGroup("orders", Protocol.TCP, tuple(orders)),
-            TargetGroup("echoes", Protocol.UDP, tuple(echoes)),
+            TargetGroup("orders", Protocol.TCP, tuple(orders), proxy_protocol_v2=placement),
+            TargetGroup("echoes", Protocol.UDP, tuple(echoes), proxy_protocol_v2=placement),
         ),
         udp_idle_timeout_s=120,
         half_open_timeout_s=60,
@@ -130,12 +134,13 @@ def snapshot_of(
     return replace(snapshot, **changes)
 
 
-def snapshot_6() -> Snapshot:
+def snapshot_6(placement: HeaderPlacement | None = None) -> Snapshot:
     """The same service over IPv6."""
     return snapshot_of(
         door(DOOR, ENDPOINT_6[0], "fd00:0:1::/64"),
         way_out(BALANCER_6[0], "fd00:9::/32"),
         targets=("fd00:9:3::20",),
+        placement=placement,
     )
 
 
@@ -189,9 +194,14 @@ class Outcome:
     """The counters that moved, by how much."""
 
     @property
+    def leading(self) -> tuple[bytes, ...]:
+        """Packets of the node's own that leave before this one."""
+        return tuple(packet for packet, _ in self.verdict.packets) if isinstance(self.verdict, Lead) else ()
+
+    @property
     def eni(self) -> int:
         """The ENI by which something leaves."""
-        assert isinstance(self.verdict, Accept | Reply)
+        assert isinstance(self.verdict, Accept | Lead | Reply)
         return self.verdict.eni_number
 
     @property
@@ -202,7 +212,7 @@ class Outcome:
 
     @property
     def accepted(self) -> bool:
-        return isinstance(self.verdict, Accept)
+        return isinstance(self.verdict, Accept | Lead)
 
 
 class Node:
@@ -211,13 +221,15 @@ class Node:
     START = 3
     """Packets stand somewhere inside the buffer, so that an offset that was forgotten shows."""
 
-    def __init__(self, plane: Dataplane, memory: bytearray) -> None:
+    def __init__(self, plane: Dataplane, memory: bytearray, added_bytes_max: int = 0) -> None:
+        """`added_bytes_max`: by how much a packet may grow on its way."""
         self.dataplane = plane
         self.memory = memory
+        self._added_bytes_max = added_bytes_max
 
     def send(self, data: bytes, eni: int, now: float = 1.0, state: ChecksumState = ChecksumState.FINISHED) -> Outcome:
         """Let one packet in and say what became of it."""
-        room = bytes(QUEUED_BYTES_MAX - len(data)) if is_fragment(data, 0, len(data)) else b""
+        room = bytes(QUEUED_BYTES_MAX - len(data) if is_fragment(data, 0, len(data)) else self._added_bytes_max)
         behind = room + b"\xa5" * 5
         buffer = bytearray(bytes(self.START) + data + behind)
         before = bytes(self.dataplane.counters.values)
@@ -227,7 +239,7 @@ class Node:
         assert buffer[: self.START] == bytes(self.START) and buffer.endswith(behind[len(room) :]), "wrote beside it"
         assert len(buffer) == self.START + len(data) + len(behind), "the buffer changed its size"
         packet = b""
-        if isinstance(verdict, Accept):
+        if isinstance(verdict, Accept | Lead):
             packet = bytes(buffer[self.START : self.START + self.dataplane.packet_length])
         elif isinstance(verdict, Reply):
             packet = verdict.packet
@@ -295,7 +307,8 @@ class MemoryZone:
         plane.load_snapshot(self.snapshot, now)
         self.connect(index, plane)
         assert list(plane.resume(now))
-        self.nodes[index] = Node(plane, self.journals[index])
+        headers = any(group.proxy_protocol_v2 for group in self.snapshot.target_groups)
+        self.nodes[index] = Node(plane, self.journals[index], HEADER_BYTES_MAX if headers else 0)
         return self.nodes[index]
 
     def writer(self, index: int) -> JournalWriter:

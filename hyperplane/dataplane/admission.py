@@ -19,6 +19,7 @@ from hyperplane.dataplane.verdict import DROPS, Drop, DropReason, Verdict
 from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.interface import Interface, Service
 from hyperplane.flow.key import SUFFIX_BYTES, Direction, parts_of, tuple_of
+from hyperplane.nat.sequence import MASK
 from hyperplane.snapshot import Target
 from hyperplane.wire.packet import ACK, RST, SYN, TCP
 from hyperplane.wire.reply import reset_packet
@@ -104,6 +105,8 @@ def _make_flow(plane: Plane, passage: Passage) -> Verdict | None:
     _make_way(plane, interface, translated, passage.now)
     entry = FlowEntry(passage.key, translated, interface, balancer, service, passage.now)
     entry.pool = pool
+    if service.proxy_protocol_v2 is not None:
+        entry.get_header(service.proxy_protocol_v2, packet.sequence + 1 & MASK if packet.protocol == TCP else 0)
     plane.table.insert(entry)
     plane.replication.tell(entry)
     plane.counters.add(Count.FLOWS_NEW)

@@ -46,9 +46,14 @@ def does_not_fit(packet: Packet, way_out: Interface) -> bool:
 
 def too_big(plane: Plane, passage: Passage, way_out: Interface) -> Verdict:
     """The packet does not fit (RFC 1191, RFC 8201). AWS says nothing here; we do."""
+    return too_big_with(plane, passage, way_out.mtu, DropReason.TOO_BIG)
+
+
+def too_big_with(plane: Plane, passage: Passage, mtu: int, reason: DropReason) -> Verdict:
+    """Packets of more than `mtu` bytes do not fit; `reason` says why."""
     packet, interface = passage.packet, passage.interface
-    answer = error_packet(packet, packet_too_big(packet.data(), way_out.mtu), interface.address)
-    return plane.reply(DropReason.TOO_BIG, answer, interface, passage.now)
+    answer = error_packet(packet, packet_too_big(packet.data(), mtu), interface.address)
+    return plane.reply(reason, answer, interface, passage.now)
 
 
 def signed(plane: Plane, passage: Passage) -> Verdict:

@@ -37,6 +37,13 @@ class Count(IntEnum):
     DATAGRAMS_INCOMPLETE = 18
     """Datagrams of which pieces were missing for too long, or which made room for newer ones."""
 
+    HEADERS_SENT = 19
+    """Proxy Protocol headers sent for the first time by this node: one for each stream, one for each datagram."""
+    HEADERS_REPEATED = 20
+    """Headers sent again before a client's segment, because the target had not acknowledged them."""
+    HEADERS_RESENT = 21
+    """Headers sent again by the timer."""
+
 
 FIRST_DROP = 32
 """Index of the first drop reason; the room before it is for more `Count`s."""

@@ -1,8 +1,9 @@
-"""The packet plane of one node: five verbs and a hint, nothing decided here.
+"""The packet plane of one node: its verbs and a hint, nothing decided here.
 
     begin_batch      a hint: packets were read together
     receive_packet   a packet came: run the stages, answer with a verdict
     load_snapshot    the whole configuration came
+    packets_to_send  what timers want to be sent
     receive_deltas   time to take in what the peers have told
     next_timeout     when to wake me
     handle_timeout   time has passed: a bounded piece of work
@@ -17,11 +18,13 @@ from dataclasses import dataclass
 from hyperplane.balance.flow_hash import KEY_BYTES, FlowHasher
 from hyperplane.balance.selection import TargetSet
 from hyperplane.dataplane.counters import Count, Counters
+from hyperplane.dataplane.injection import resend_headers
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.stages import DECIDING, count
-from hyperplane.dataplane.verdict import Verdict
+from hyperplane.dataplane.verdict import Outgoing, Verdict
 from hyperplane.flow.entry import GONE
+from hyperplane.flow.injector import Protections
 from hyperplane.flow.interface import Interface, Service
 from hyperplane.flow.journal import JournalReader, JournalWriter
 from hyperplane.flow.ports import PoolKey, PortPools
@@ -106,9 +109,14 @@ class Dataplane:
                 return verdict
         raise AssertionError("the last deciding stage always decides")
 
+    def packets_to_send(self) -> list[Outgoing]:
+        """What timers want to be sent, each once."""
+        outgoing, self.plane.outgoing = self.plane.outgoing, []
+        return outgoing
+
     @property
     def packet_length(self) -> int:
-        """Bytes of the packet that was accepted last: a SYN may have lost its data."""
+        """Bytes of the packet that was accepted last: a SYN may have lost its data, a datagram got a header."""
         return self._passage.packet.length
 
     # --- configuration ---------------------------------------------------------------------
@@ -145,7 +153,9 @@ class Dataplane:
         for balancer in snapshot.load_balancers:
             services[balancer.load_balancer_id] = {
                 (listener.protocol.value, listener.port): Service(
-                    float(listener.idle_timeout_s), sets[groups[listener.target_group_id]]
+                    float(listener.idle_timeout_s),
+                    sets[groups[listener.target_group_id]],
+                    groups[listener.target_group_id].proxy_protocol_v2,
                 )
                 for listener in balancer.listeners
             }
@@ -191,6 +201,10 @@ class Dataplane:
         """Take in all that the peers have told so far. `between` is called after every batch."""
         self.plane.replication.catch_up(now, between)
 
+    def weaken(self, protections: Protections) -> None:
+        """Take protections of injected headers away, for the tests that must notice it."""
+        self.plane.protections = protections
+
     def mute(self) -> None:
         """Tell nobody anything: a node without replication, for the test that must notice it."""
         self.plane.replication.mute()
@@ -206,7 +220,12 @@ class Dataplane:
     def next_timeout(self) -> float:
         """When `handle_timeout` has something to do, monotonic seconds."""
         plane = self.plane
-        times = (self._sweep_at, plane.table.next_timeout(), plane.pools.resting.next_timeout())
+        times = (
+            self._sweep_at,
+            plane.table.next_timeout(),
+            plane.pools.resting.next_timeout(),
+            plane.headers.next_timeout(),
+        )
         return min(time for time in times if time is not None)
 
     def handle_timeout(self, now: float) -> None:
@@ -224,6 +243,7 @@ class Dataplane:
                 plane.counters.add(Count.FLOWS_EXPIRED)
             else:
                 plane.table.schedule(entry, now)
+        resend_headers(plane, now)
         plane.counters.add(Count.DATAGRAMS_INCOMPLETE, plane.fragments.expire(now))
         plane.pools.resting.free(now, EXPIRED_PER_TICK_MAX)
         if now >= self._sweep_at:

@@ -3,6 +3,7 @@
 A node has one passage and uses it for every packet; a stage fills in what the later ones need.
 """
 
+from hyperplane.dataplane.verdict import Outgoing
 from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.interface import Interface
 from hyperplane.flow.key import Direction
@@ -15,6 +16,7 @@ class Passage:
     """The packet, then what each stage found: its interface, direction and key, its flow."""
 
     __slots__ = (
+        "added_bytes",
         "buffer",
         "checksum_state",
         "direction",
@@ -23,6 +25,7 @@ class Passage:
         "interface",
         "interface_number",
         "key",
+        "leading",
         "length",
         "now",
         "options",
@@ -48,6 +51,11 @@ class Passage:
     """Set when the packet is an ICMP error about a packet of a flow ..."""
     quoted: QuotedPacket | None
     """... and this is that packet."""
+
+    added_bytes: int
+    """Of flows whose targets get headers: by how much the packet has grown ..."""
+    leading: tuple[Outgoing, ...]
+    """... and what is to be sent before it."""
 
     def __init__(self) -> None:
         self.packet = Packet()

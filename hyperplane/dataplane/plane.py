@@ -6,7 +6,9 @@ from hyperplane.balance.flow_hash import FlowHasher
 from hyperplane.balance.steering_hash import ReplySteering
 from hyperplane.dataplane.counters import Count, Counters
 from hyperplane.dataplane.limiter import TokenBucket
-from hyperplane.dataplane.verdict import DROPS, Accept, DropReason, Reply, Verdict
+from hyperplane.dataplane.verdict import DROPS, Accept, DropReason, Outgoing, Reply, Verdict
+from hyperplane.flow.header_timers import HeaderTimers
+from hyperplane.flow.injector import Protections
 from hyperplane.flow.interface import Interface, Timers
 from hyperplane.flow.ports import PortPools
 from hyperplane.flow.replication import Replication
@@ -39,6 +41,9 @@ class Plane:
         self.replication: Replication
         self.hasher = hasher
         self.fragments = Reassembler()
+        self.headers = HeaderTimers()
+        self.outgoing: list[Outgoing] = []
+        self.protections = Protections()
         self._replies: dict[int, TokenBucket] = {}
         self.flows_per_endpoint_max = FLOWS_PER_ENDPOINT_MAX
         self.half_open_per_endpoint_max = HALF_OPEN_PER_ENDPOINT_MAX

@@ -10,28 +10,32 @@ verdict ends the packet's way; `count` sees every verdict. No stage calls an ear
     find       the flow; what peers know is taken in before a packet is called unknown
     admit      no flow: may this packet start one? target and port are chosen here
     track      the flow's state and age move, and the peers are told before the packet leaves
-    inject     what is changed in the stream itself: options of a SYN
+    inject     what is changed in the stream itself: a header before its first byte, options of a SYN
     rewrite    addresses, ports, checksums, in place
     count      every packet and every drop reason
 """
 
+from array import array
+
 from hyperplane.dataplane.admission import Stage, admit
 from hyperplane.dataplane.answers import does_not_fit, expired, too_big
 from hyperplane.dataplane.counters import DROP_INDEX, Count
+from hyperplane.dataplane.injection import inject_header, quote_as_sent
 from hyperplane.dataplane.loading import parse
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.tracking import track
-from hyperplane.dataplane.verdict import DROPS, MALFORMED, Accept, DropReason, Hold, Reply, Verdict
+from hyperplane.dataplane.verdict import DROPS, MALFORMED, Accept, DropReason, Hold, Lead, Reply, Verdict
 from hyperplane.errors import WireError
 from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.key import SUFFIX_BYTES, Direction
 from hyperplane.flow.tcp_state import State
 from hyperplane.nat.quote import translate_error
+from hyperplane.nat.rewrite import replace_payload
 from hyperplane.nat.rewrite import rewrite as rewrite_packet
-from hyperplane.wire.checksum import MODULUS, ones_sum, pseudo_sum
+from hyperplane.wire.checksum import MODULUS
 from hyperplane.wire.icmp import IcmpError
-from hyperplane.wire.packet import ICMP, RST, SYN, TCP, Packet, flipped
+from hyperplane.wire.packet import ICMP, RST, SYN, TCP, flipped
 from hyperplane.wire.tcp_options import FAST_OPEN, MULTIPATH
 
 _ORIGINAL, _REPLY = Direction.ORIGINAL, Direction.REPLY
@@ -80,15 +84,15 @@ def _classify_error(passage: Passage) -> Verdict | None:
 def find(plane: Plane, passage: Passage) -> Verdict | None:
     """The flow of this key. Before a packet is called unknown, what the peers know is taken in.
 
-    The same before a SYN or RST is judged, and once a FIN was seen: another node may have seen the flow end, or
-    begin again.
+    The same before a SYN or RST is judged, before the handshake is over and once a FIN was seen: another node may
+    have seen the flow end, or begin again with other numbers.
     """
     flows = plane.table.original if passage.direction is _ORIGINAL else plane.table.translated
     entry = flows.get(passage.key)
     if (
         entry is None
         or passage.now - entry.seen_at > entry.timeout_s
-        or entry.state > _ESTABLISHED
+        or entry.state != _ESTABLISHED
         or passage.packet.flags & _SYN_OR_RST
     ):
         knows_all = plane.replication.inform_batch(passage.now)
@@ -112,12 +116,18 @@ def _end(plane: Plane, entry: FlowEntry | None, now: float) -> None:
 
 
 def inject(plane: Plane, passage: Passage) -> Verdict | None:
-    """Settle what a SYN offers: a segment size that fits, and nothing a translator cannot keep."""
-    packet = passage.packet
-    if not packet.flags & SYN or packet.protocol != TCP:
-        return None
+    """A header before the client's first byte, and what a SYN offers."""
     entry = passage.entry
     assert entry is not None
+    if passage.packet.flags & SYN and passage.packet.protocol == TCP:
+        _settle_offer(plane, passage, entry)
+    injection = entry.injection
+    return None if injection is None else inject_header(plane, passage, entry, injection)
+
+
+def _settle_offer(plane: Plane, passage: Passage, entry: FlowEntry) -> None:
+    """Settle what a SYN offers: a segment size that fits, and nothing a translator cannot keep."""
+    packet = passage.packet
     mtu = min(entry.endpoint.mtu, entry.balancer.mtu)
     headers = 40 if packet.version == 4 else 60
     options, kinds = passage.options, passage.options.kinds
@@ -130,24 +140,7 @@ def inject(plane: Plane, passage: Passage) -> Verdict | None:
         plane.counters.add(Count.MULTIPATH_STRIPPED, MULTIPATH in kinds)
     packet.checksum = (packet.checksum - delta) % MODULUS
     if packet.payload < packet.end:
-        _cut_payload(packet)
-    return None
-
-
-def _cut_payload(packet: Packet) -> None:
-    """Take the data off a SYN: the client sends it again after the handshake (RFC 9293 section 3.4)."""
-    cut = packet.end - packet.payload
-    packet.length -= cut
-    start = packet.start
-    if packet.version == 4:
-        packet.buffer[start + 2 : start + 4] = packet.length.to_bytes(2, "big")
-        packet.header_checksum = (packet.header_checksum + cut) % MODULUS
-    else:
-        packet.buffer[start + 4 : start + 6] = (packet.length - 40).to_bytes(2, "big")
-    segment = packet.buffer[packet.transport : packet.end]
-    segment[16:18] = bytes(2)
-    total = ones_sum(segment) + pseudo_sum(packet.tuple_bytes[:-4], TCP, len(segment))
-    packet.checksum = -total % MODULUS
+        replace_payload(packet, b"")  # the client sends it again after the handshake (RFC 9293 section 3.4)
 
 
 def rewrite(plane: Plane, passage: Passage) -> Verdict | None:
@@ -167,6 +160,8 @@ def rewrite(plane: Plane, passage: Passage) -> Verdict | None:
     else:
         new_tuple = flipped(entry.original_key[:_TUPLE_END])
         rewrite_packet(packet, new_tuple, -entry.addresses, -entry.transport, identification)
+    if entry.injection is not None and (passage.added_bytes or passage.leading):
+        return Lead(out.number, passage.leading, passage.added_bytes)
     return plane.accept(out.number)
 
 
@@ -179,7 +174,8 @@ def _rewrite_error(plane: Plane, passage: Passage, entry: FlowEntry) -> Verdict:
         out, addresses, inner = entry.balancer, translated[:-4], flipped(translated)
     else:
         out, addresses, inner = entry.endpoint, flipped(original)[:-4], original
-    translate_error(passage.packet, passage.error, passage.quoted, addresses, inner)
+    sent = quote_as_sent(entry, passage.quoted, passage.direction)
+    translate_error(passage.packet, passage.error, passage.quoted, addresses, inner, *sent)
     plane.counters.add(Count.ICMP_TRANSLATED)
     return plane.accept(out.number)
 
@@ -196,6 +192,9 @@ def count(plane: Plane, passage: Passage, verdict: Verdict) -> None:
             values[_BYTES_REPLY] += passage.packet.length
         return
     assert not isinstance(verdict, Accept)
+    if isinstance(verdict, Lead):
+        _count_lead(values, passage, verdict)
+        return
     if isinstance(verdict, Hold):
         values[Count.FRAGMENTS_HELD] += 1
         return
@@ -203,6 +202,13 @@ def count(plane: Plane, passage: Passage, verdict: Verdict) -> None:
     values[DROP_INDEX[verdict.reason]] += 1
     if isinstance(verdict, Reply):
         values[Count.REPLIES] += 1
+
+
+def _count_lead(values: "array[int]", passage: Passage, lead: Lead) -> None:
+    """Headers do not count as the client's bytes."""
+    original = passage.direction is _ORIGINAL
+    values[_PACKETS_ORIGINAL if original else _PACKETS_REPLY] += 1
+    values[_BYTES_ORIGINAL if original else _BYTES_REPLY] += passage.packet.length - lead.added_bytes
 
 
 DECIDING: tuple[Stage, ...] = (parse, classify, find, admit, track, inject, rewrite)

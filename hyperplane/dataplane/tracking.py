@@ -20,8 +20,10 @@ from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.verdict import DROPS, DropReason, Verdict
 from hyperplane.flow.entry import FlowEntry
+from hyperplane.flow.injector import Injection
 from hyperplane.flow.key import Direction
 from hyperplane.flow.tcp_state import INPUTS, NEXT_STATE, REFUSED, Input, State, plausible, window_max
+from hyperplane.nat.sequence import MASK
 from hyperplane.wire.packet import ACK, RST, SYN, TCP, Packet
 
 _ORIGINAL = Direction.ORIGINAL
@@ -34,6 +36,7 @@ def track(plane: Plane, passage: Passage) -> Verdict | None:
 
     Each segment tells where both directions are: its own by its sequence number, the other by what it acknowledges.
     The two may pass through different nodes, so a node that sees only one of them must not be blind for the other.
+    What a target acknowledges counts its header, too: nothing, against the windows that these numbers are held to.
     """
     entry = passage.entry
     assert entry is not None
@@ -51,6 +54,8 @@ def track(plane: Plane, passage: Passage) -> Verdict | None:
         refused = _track_unusual(plane, passage, entry, event)
         if refused is not None:
             return refused
+        assert passage.entry is not None
+        entry = passage.entry  # another conversation may have begun
     elif original:  # all these carry an ACK (RFC 9293 section 3.10.7.4), or they would have been refused
         entry.sequence_original = packet.sequence
         entry.sequence_reply = packet.acknowledgment
@@ -86,9 +91,9 @@ def _track_unusual(plane: Plane, passage: Passage, entry: FlowEntry, event: int)
     if packet.flags & RST:
         return None if _may_reset(packet, entry, original) else DROPS[DropReason.RST_OUT_OF_WINDOW]
     if event == Input.ORIGINAL_SYN and entry.state in (State.CLOSED, State.RESET):
-        entry.reopen()
-        plane.table.state_changed(entry)
-        plane.counters.add(Count.FLOWS_REOPENED)
+        passage.entry = entry = _reopen(plane, passage, entry)
+    elif event == Input.REPLY_SYN_ACK and entry.injection is not None:
+        passage.entry = entry = _follow_target(plane, passage, entry, entry.injection)
     # Until its sender goes on, nobody knows whether the SYN's number counts: what is alive may challenge it,
     # and the reset that answers a challenge has the old number (RFC 5961 section 4.2).
     if original:
@@ -99,6 +104,27 @@ def _track_unusual(plane: Plane, passage: Passage, entry: FlowEntry, event: int)
     known = (shift or 0) + 1
     entry.scales |= known << 4 if original else known
     return None
+
+
+def _reopen(plane: Plane, passage: Passage, entry: FlowEntry) -> FlowEntry:
+    """A SYN after the end: a new conversation, and with it the header that a new one gets now."""
+    packet = passage.packet
+    plane.counters.add(Count.FLOWS_REOPENED)
+    service = entry.endpoint.service(TCP, int.from_bytes(packet.tuple_bytes[-2:], "big"))
+    if entry.injection is None and service.proxy_protocol_v2 is None:
+        entry.reopen()
+        plane.table.state_changed(entry)
+        return entry
+    return plane.replication.renew(entry, service.proxy_protocol_v2, packet.sequence + 1 & MASK, passage.now)
+
+
+def _follow_target(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> FlowEntry:
+    """A client that gave up may have sent another SYN from the same port before any was answered. Which of them
+    began the stream the target decides: its SYN-ACK says it. Of an open stream it says nothing new."""
+    first = passage.packet.acknowledgment
+    if first == injection.first or entry.state >= State.ESTABLISHED:
+        return entry
+    return plane.replication.renew(entry, injection.placement, first, passage.now)
 
 
 def _may_reset(packet: Packet, entry: FlowEntry, original: bool) -> bool:
@@ -137,8 +163,11 @@ def _track_error(plane: Plane, passage: Passage, entry: FlowEntry) -> Verdict | 
     assert quoted is not None
     if quoted.sequence is not None:
         about_original = passage.direction is not _ORIGINAL
+        sequence = quoted.sequence
+        if entry.injection is not None and about_original:
+            sequence = entry.injection.to_client(sequence)
         seen = entry.sequence_original if about_original else entry.sequence_reply
-        if seen >= 0 and not plausible(quoted.sequence, seen, _window_of_receiver(entry, about_original)):
+        if seen >= 0 and not plausible(sequence, seen, _window_of_receiver(entry, about_original)):
             return DROPS[DropReason.ICMP_OUT_OF_WINDOW]
     if not plane.may_answer(passage.interface, passage.now):
         return DROPS[DropReason.RATE_LIMIT]

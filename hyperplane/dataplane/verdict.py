@@ -56,12 +56,30 @@ class DropReason(Enum):
     # last, for the order is the layout of every node's page (also a Malformation)
     TOO_LONG = "too_long"
     """Pieces that make a datagram longer than a queue can give back."""
+    HEADER_DOES_NOT_FIT = "header_does_not_fit"
+    """A datagram that the Proxy Protocol header makes too long, or a super-packet: only the kernel can cut it, and
+    every piece would need a header."""
 
 
 class Accept(NamedTuple):
     """Send the packet on, as it now stands in the buffer, by the ENI with this number."""
 
     eni_number: int
+
+
+class Outgoing(NamedTuple):
+    """A packet of our own, and the number of the ENI that it is sent by."""
+
+    packet: bytes
+    eni_number: int
+
+
+class Lead(NamedTuple):
+    """Send `packets` first, then this one as it now stands in the buffer, `added_bytes` longer than it came."""
+
+    eni_number: int
+    packets: tuple[Outgoing, ...]
+    added_bytes: int
 
 
 class Drop(NamedTuple):
@@ -85,7 +103,7 @@ class Reply(NamedTuple):
     eni_number: int
 
 
-Verdict = Accept | Drop | Hold | Reply
+Verdict = Accept | Lead | Drop | Hold | Reply
 
 DROPS: dict[DropReason, Drop] = {reason: Drop(reason) for reason in DropReason}
 MALFORMED: dict[Malformation, Drop] = {fault: DROPS[DropReason(fault.value)] for fault in Malformation}

@@ -10,18 +10,25 @@ A node may hold a million of these, so an entry has slots, shares what it can an
 600 bytes with both its places in the table.
 """
 
+from hyperplane.flow.injector import Injection
 from hyperplane.flow.interface import Interface, Service
-from hyperplane.flow.key import SUFFIX_BYTES
+from hyperplane.flow.key import SUFFIX_BYTES, parts_of
 from hyperplane.flow.tcp_state import TIMERS, State, Timer
 from hyperplane.nat.port_pool import PortPool
 from hyperplane.nat.rewrite import address_delta, transport_delta
+from hyperplane.snapshot import HeaderPlacement
 from hyperplane.wire.checksum import MODULUS
-from hyperplane.wire.packet import UDP
+from hyperplane.wire.packet import TCP, UDP
+from hyperplane.wire.ppv2 import HeaderTemplate
 
 EPOCHS = 256
 BORN_MODULUS = 1 << 32
 NO_ROW = -1
 GONE = -1
+
+STATE_BITS = 5
+STATE_MASK = (1 << STATE_BITS) - 1
+"""What is told of a flow's state: a `State`, and above it the marks of its header (`flow/injector.py`)."""
 
 _SUMS = tuple(range(MODULUS))
 """Every sum as one object that all flows share: 32 bytes less for each flow."""
@@ -53,6 +60,7 @@ class FlowEntry:
         "endpoint",
         "epoch",
         "idle_timeout_s",
+        "injection",
         "original_key",
         "pool",
         "row",
@@ -77,6 +85,8 @@ class FlowEntry:
     """The load balancer's ENI, by which the flow leaves for its target."""
     idle_timeout_s: float
     """Of its listener when the flow was made."""
+    injection: Injection | None
+    """The Proxy Protocol header that the target gets; None: it gets none. Fixed for the flow's life."""
     pool: PortPool | None
     """Where the source port came from, if this node took it; it goes back there."""
     born_ms: int
@@ -116,6 +126,7 @@ class FlowEntry:
         self.endpoint = endpoint
         self.balancer = balancer
         self.idle_timeout_s = service.idle_timeout_s
+        self.injection = None
         self.pool = None
         self.epoch = 0
         self.born_ms = int(now * 1000) % BORN_MODULUS
@@ -132,6 +143,24 @@ class FlowEntry:
     @property
     def protocol(self) -> int:
         return self.original_key[-1]
+
+    @property
+    def told_state(self) -> int:
+        """State and marks, as peers are told of them."""
+        injection = self.injection
+        return self.state if injection is None else self.state | injection.marks << STATE_BITS
+
+    def get_header(self, placement: HeaderPlacement, first: int) -> None:
+        """From now on the target gets a header. `first`: sequence number of the client's first byte, 0 for UDP."""
+        self.injection = Injection(placement, first, self._template().length, self.protocol == TCP)
+
+    def proxy_header(self) -> bytes:
+        """The flow's header. The same on every node: it follows from the original key and the endpoint."""
+        client, _, port, _ = parts_of(self.original_key[:-SUFFIX_BYTES])
+        return self._template().header_for(client, port.to_bytes(2, "big"))
+
+    def _template(self) -> HeaderTemplate:
+        return self.endpoint.header_template(self.protocol, parts_of(self.original_key[:-SUFFIX_BYTES])[3])
 
     def enter(self, state: int) -> None:
         """Go to `state` and under the timer that belongs to it."""
@@ -160,10 +189,13 @@ class FlowEntry:
         self.sequence_original = self.sequence_reply = -1
         self.scales = 0
 
-    def join(self, epoch: int, state: int, seen_at: float, scales: int) -> bool:
+    def join(self, epoch: int, told_state: int, seen_at: float, scales: int) -> bool:
         """Take in what another node knows. Commutative and idempotent. True if the state changed."""
         if seen_at > self.seen_at:
             self.seen_at = seen_at
+        state = told_state & STATE_MASK
+        if state != told_state and self.injection is not None:
+            self.injection.join_marks(told_state >> STATE_BITS)
         ahead = (epoch - self.epoch) % EPOCHS
         if ahead == 0:
             self.scales |= scales

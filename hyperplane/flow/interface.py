@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from hyperplane.balance.selection import TargetSet
 from hyperplane.flow.key import suffix
 from hyperplane.limits import TCP_IDLE_TIMEOUT_S
-from hyperplane.snapshot import Eni, EniKind, Network, SecurityRule
+from hyperplane.snapshot import Eni, EniKind, HeaderPlacement, Network, SecurityRule
 from hyperplane.wire.packet import TCP, UDP
+from hyperplane.wire.ppv2 import HeaderTemplate
 
 
 @dataclass(slots=True)
@@ -25,13 +26,16 @@ class Timers:
 
 
 class Service:
-    """One listener seen from an endpoint: the timer of its flows and the targets behind it."""
+    """One listener seen from an endpoint: the timer of its flows, and the targets behind it with their headers."""
 
-    __slots__ = ("idle_timeout_s", "targets")
+    __slots__ = ("idle_timeout_s", "proxy_protocol_v2", "targets")
 
-    def __init__(self, idle_timeout_s: float, targets: TargetSet | None) -> None:
+    def __init__(
+        self, idle_timeout_s: float, targets: TargetSet | None, proxy_protocol_v2: HeaderPlacement | None = None
+    ) -> None:
         self.idle_timeout_s = idle_timeout_s
         self.targets = targets
+        self.proxy_protocol_v2 = proxy_protocol_v2
 
 
 _NO_SERVICE = Service(float(TCP_IDLE_TIMEOUT_S), None)
@@ -69,6 +73,7 @@ class Interface:
     __slots__ = (
         "_networks",
         "_rules",
+        "_templates",
         "address",
         "available",
         "eni_id",
@@ -109,6 +114,7 @@ class Interface:
         """Load balancers only: (protocol, address, port) of every registered target."""
         self._rules: list[_Rule] = []
         self._networks: list[tuple[int, int, int]] = []
+        self._templates: dict[tuple[int, int], HeaderTemplate] = {}
 
     def load(self, eni: Eni) -> None:
         """Take over what the snapshot says of this ENI; services and the way out follow separately."""
@@ -124,6 +130,17 @@ class Interface:
     def service(self, protocol: int, port: int) -> Service:
         """The service on `port`, also for a flow whose listener has gone: it ends under AWS's default timer."""
         return self.services.get((protocol, port)) or _NO_SERVICE
+
+    def header_template(self, protocol: int, port: int) -> HeaderTemplate:
+        """What all Proxy Protocol headers have in common that tell of clients of this endpoint's `port`.
+
+        One for each port that has ever been a listener's: the ENI's address and endpoint never change.
+        """
+        template = self._templates.get((protocol, port))
+        if template is None:
+            template = HeaderTemplate(protocol, self.address, port, self.owner_id)
+            self._templates[protocol, port] = template
+        return template
 
     def permits(self, protocol: int, port: int, source: bytes) -> bool:
         """Whether the security groups let a first packet in. No rule, no entry (AWS: closed by default)."""

@@ -3,7 +3,7 @@
 One writer, any number of readers, no locks, no system calls. The file outlives the node, so a
 node that is killed at any instant takes nothing with it:
 
-    0            4096              4096 + 4 * ring              + 64 * rows
+    0            4096              4096 + 4 * ring              + 72 * rows
     +------------+-----------------+----------------------------------+
     | header     | ring of row     | state area: one row per flow     |
     |            | numbers         | that this node has touched       |
@@ -17,11 +17,13 @@ any two of these, nothing false is visible. A reader remembers the count it has 
 writer is further ahead than the ring is long, or has been replaced, the reader walks the state
 area instead ("rebuild"): that is always enough, because rows are whole and joining is idempotent.
 
-    row     0        8     12    14         16         18     19    20      36      52..59   60   64
-            +--------+-----+-----+----------+----------+------+-----+-------+-------+--------+----+
-            | moving | crc | use | endpoint | balancer | prot | ver | client| target| 4 ports|born|
-            +--------+-----+-----+----------+----------+------+-----+-------+-------+--------+----+
-    moving  bit 63 in use | 62..55 state | 54..47 epoch | 46..39 scales | 38..0 seen, ms
+    row     0        8     12    14         16         18     19    20      36      52..59   60   64    68   69  72
+            +--------+-----+-----+----------+----------+------+-----+-------+-------+--------+----+-----+----+---+
+            | moving | crc | use | endpoint | balancer | prot | ver | client| target| 4 ports|born|first|head| 0 |
+            +--------+-----+-----+----------+----------+------+-----+-------+-------+--------+----+-----+----+---+
+    moving  bit 63 in use | 62..61 marks of the header | 59..55 state | 54..47 epoch | 46..39 scales | 38..0 seen, ms
+    first   sequence number of the client's first byte, if a header is injected before it
+    head    0: no Proxy Protocol header; else its placement (`flow/injector.py`, PLACEMENTS)
 
 `use` counts the flows that the row has told of, so the second word (crc, use, endpoint: the *tag*) is another
 one for each of them. A reader that knows a row's flow by its tag need not read the identity again.
@@ -44,19 +46,20 @@ from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
 
-from hyperplane.flow.entry import NO_ROW, FlowEntry
+from hyperplane.flow.entry import NO_ROW, STATE_MASK, FlowEntry
+from hyperplane.flow.injector import PLACEMENTS
 from hyperplane.flow.key import SUFFIX_BYTES
 from hyperplane.flow.known_rows import MOVING_IN_USE, SEEN_MASK, WORDS_PER_ROW, Joined, KnownRows
 from hyperplane.limits import JOURNAL_ROW_BYTES
 
-MAGIC = 0x324C4E4A50485048
+MAGIC = 0x334C4E4A50485048
 """Of this layout. A journal of another one, left by another version, is none."""
 HEADER_BYTES = 4096
 _RING_ENTRY_BYTES = 4
 
 _MAGIC, _ROWS, _RING, _INCARNATION, _COUNT, _HIGH_WATER, _LAST_ROW = range(7)
 
-_IDENTITY = Struct("!HHHBB16s16s2s2s2s2sI")
+_IDENTITY = Struct("!HHHBB16s16s2s2s2s2sIIB3x")
 _CRC = Struct("!I")
 _USE = Struct("!H")
 _USES = 1 << 16
@@ -93,13 +96,21 @@ class Delta(NamedTuple):
     target_port: bytes
     snat_port: bytes
     born_ms: int
-    state: int
+    first: int
+    placement: int
+    """Index in `PLACEMENTS`."""
+    told_state: int
     epoch: int
     scales: int
     seen_at: float
     row: int
     tag: int
     """The row's second word while it tells of this flow."""
+
+    @property
+    def state(self) -> int:
+        """A `State`, without the marks of the header."""
+        return self.told_state & STATE_MASK
 
 
 class _Layout:
@@ -155,6 +166,8 @@ class _Layout:
             target_port,
             snat_port,
             born,
+            first,
+            placement,
         ) = _IDENTITY.unpack(identity)
         if version == 4:
             client, target = client[:4], target[:4]
@@ -169,6 +182,8 @@ class _Layout:
             target_port,
             snat_port,
             born,
+            first,
+            placement,
             word >> 55 & 0xFF,
             word >> 47 & 0xFF,
             word >> 39 & 0xFF,
@@ -220,7 +235,7 @@ class JournalWriter(_Layout):
         self.header[_LAST_ROW] = row
         words[row * WORDS_PER_ROW] = (
             MOVING_IN_USE
-            | entry.state << 55
+            | entry.told_state << 55
             | entry.epoch << 47
             | entry.scales << 39
             | int(entry.seen_at * 1000) & SEEN_MASK
@@ -263,6 +278,7 @@ class JournalWriter(_Layout):
         width = (len(original) - SUFFIX_BYTES - 4) // 2
         ports = width * 2
         at = row * JOURNAL_ROW_BYTES
+        injection = entry.injection
         _IDENTITY.pack_into(
             self.rows,
             at + _IDENTITY_AT,
@@ -278,6 +294,8 @@ class JournalWriter(_Layout):
             translated[ports + 2 : ports + 4],
             translated[ports : ports + 2],
             entry.born_ms & 0xFFFFFFFF,
+            injection.first if injection else 0,
+            PLACEMENTS.index(injection.placement) if injection else 0,
         )
         checksum = crc32(self.rows[at + _IDENTITY_AT : at + JOURNAL_ROW_BYTES])
         _CRC.pack_into(self.rows, at + _CRC_AT, checksum)

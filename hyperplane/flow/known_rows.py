@@ -1,7 +1,7 @@
 """What a reader has met in the rows of a journal, so that the next word of a known flow is cheap.
 
 Most of what a journal announces is of flows that the reader knows: their state moves, their age grows. The
-row's identity, 52 bytes with a checksum, need not be read again for that. The reader remembers the entry
+row's identity, 60 bytes with a checksum, need not be read again for that. The reader remembers the entry
 that it made of each row, with the row's tag; a tag does not come again in a row (before 65,536 others,
 and then with an equal checksum, `flow/journal.py`), so equal tags are the same flow.
 
@@ -12,7 +12,7 @@ ours and cannot be back: had the row changed hands in between, the tag would dif
 from array import array
 from collections.abc import Callable
 
-from hyperplane.flow.entry import GONE, FlowEntry
+from hyperplane.flow.entry import GONE, STATE_MASK, FlowEntry
 from hyperplane.limits import JOURNAL_ROW_BYTES
 
 WORDS_PER_ROW = JOURNAL_ROW_BYTES // 8
@@ -63,7 +63,7 @@ class KnownRows:
             elif word & MOVING_IN_USE and entry.join(
                 word >> 47 & 0xFF, word >> 55 & 0xFF, (word & SEEN_MASK) / 1000, word >> 39 & 0xFF
             ):
-                joined(entry, word >> 55 & 0xFF)
+                joined(entry, word >> 55 & STATE_MASK)
         return unknown
 
     def sweep(self, at_most: int) -> None:

@@ -15,9 +15,11 @@ its source port given back, by the node that adopts it.
 
 from collections.abc import Callable, Iterator, Mapping
 
-from hyperplane.flow.entry import BORN_MODULUS, GONE, NO_ROW, FlowEntry
+from hyperplane.flow.entry import BORN_MODULUS, GONE, NO_ROW, STATE_BITS, FlowEntry
+from hyperplane.flow.injector import PLACEMENTS
 from hyperplane.flow.interface import Interface
 from hyperplane.flow.journal import Delta, JournalReader, JournalWriter
+from hyperplane.flow.key import SUFFIX_BYTES
 from hyperplane.flow.ports import PortPools
 from hyperplane.flow.table import FlowTable
 from hyperplane.limits import (
@@ -30,6 +32,10 @@ from hyperplane.limits import (
     REPLICATION_BATCH_MAX,
     SNAT_PORT_MIN,
 )
+from hyperplane.snapshot import HeaderPlacement
+
+_SERVICE_PORT = slice(-SUFFIX_BYTES - 2, -SUFFIX_BYTES)
+"""Its place in an original key."""
 
 
 class Replication:
@@ -84,6 +90,24 @@ class Replication:
             port = int.from_bytes(entry.translated_key[-5 - 2 : -5], "big")
             self._pools.give_back(entry.pool, port, now)
             entry.pool = None
+
+    def renew(self, entry: FlowEntry, placement: HeaderPlacement | None, first: int, now: float) -> FlowEntry:
+        """Another conversation begins on the tuple and the translation of `entry`, with its own header or none.
+
+        A flow's header is as fixed as its translation, so this is another flow: younger, it takes the other's place
+        on every node. `first`: sequence number of the client's first byte. Still to be told.
+        """
+        service = entry.endpoint.service(entry.protocol, int.from_bytes(entry.original_key[_SERVICE_PORT], "big"))
+        self._table.remove(entry)
+        self._writer.forget(entry)
+        comer = FlowEntry(entry.original_key, entry.translated_key, entry.endpoint, entry.balancer, service, now)
+        if not _is_younger(comer, entry):  # made within one millisecond
+            comer.born_ms = (entry.born_ms + 1) % BORN_MODULUS
+        comer.pool, entry.pool = entry.pool, None
+        if placement is not None:
+            comer.get_header(placement, first)
+        self._table.insert(comer)
+        return comer
 
     def has_room(self) -> bool:
         """Whether this node can hold and tell of one more flow."""
@@ -290,7 +314,7 @@ class Replication:
         )
         entry = self._table.original.get(original_key)
         if entry is not None and entry.translated_key == translated_key and entry.born_ms == delta.born_ms:
-            if entry.join(delta.epoch, delta.state, delta.seen_at, delta.scales):
+            if entry.join(delta.epoch, delta.told_state, delta.seen_at, delta.scales):
                 self._state_joined(entry, delta.state)
             return entry
         if not adopt and self._node not in endpoint.shard and self._node not in balancer.shard:
@@ -312,6 +336,11 @@ class Replication:
         entry = FlowEntry(original_key, translated_key, endpoint, balancer, service, delta.seen_at)
         entry.born_ms = delta.born_ms
         entry.epoch, entry.scales = delta.epoch, delta.scales
+        placement = PLACEMENTS[delta.placement]
+        if placement is not None:
+            entry.get_header(placement, delta.first)
+            assert entry.injection is not None
+            entry.injection.join_marks(delta.told_state >> STATE_BITS)
         entry.enter(delta.state)
         if entry.expires_at() < now:
             return None

@@ -1,4 +1,4 @@
-"""Send a packet that the packet plane made itself: a reset, an ICMP error.
+"""Send a packet that the packet plane made itself: a reset, an ICMP error, a Proxy Protocol header.
 
 One raw socket per zone, opened by the supervisor in the fabric's namespace and inherited. The mark
 chooses the routing table, so the packet leaves by the right ENI; setting it needs CAP_NET_ADMIN,

@@ -4,17 +4,34 @@ Read once, from the environment of `hyperplane fabric`:
 
     HYPERPLANE_MUTANT=no-replication    nodes neither tell nor read flows
     HYPERPLANE_MUTANT=no-replay         packets that a dead node had in hand are dropped
+    HYPERPLANE_MUTANT=no-clamp          acknowledgments inside a Proxy Protocol header reach the client
+    HYPERPLANE_MUTANT=insert-once       the header is sent once, and never again
+    HYPERPLANE_MUTANT=no-header-timer   nobody repeats a header that took an ACK's place
+    HYPERPLANE_MUTANT=no-sack-map       SACK blocks reach the client with the target's numbers
+    HYPERPLANE_MUTANT=ack-forwarded     the ACK whose place the header takes is forwarded, too
+    HYPERPLANE_MUTANT=no-narrowing      the client is offered the room that the header takes
     HYPERPLANE_POISON=<hex bytes>       a node that meets these bytes in a packet dies at once
 
 Nothing else in the product reads them, and `hyperplane nodes` shows when one is set.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from hyperplane.flow.injector import Protections
 
 NO_REPLICATION = "no-replication"
 NO_REPLAY = "no-replay"
-KNOWN = frozenset({NO_REPLICATION, NO_REPLAY})
+_OF_HEADERS = {
+    "no-clamp": "clamps",
+    "insert-once": "repeats",
+    "no-header-timer": "resends",
+    "no-sack-map": "maps_sack",
+    "ack-forwarded": "replaces",
+    "no-narrowing": "narrows",
+}
+"""Name to the field of `Protections`."""
+KNOWN = frozenset({NO_REPLICATION, NO_REPLAY, *_OF_HEADERS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +44,11 @@ class Mutants:
     @property
     def replicates(self) -> bool:
         return NO_REPLICATION not in self.off
+
+    @property
+    def of_headers(self) -> Protections:
+        """Those of injected headers that are left."""
+        return replace(Protections(), **{field: False for name, field in _OF_HEADERS.items() if name in self.off})
 
     @property
     def replays(self) -> bool:

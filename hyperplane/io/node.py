@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 import uvloop
 
 from hyperplane.dataplane.engine import Dataplane, NodeIdentity
-from hyperplane.dataplane.verdict import Accept, Reply
+from hyperplane.dataplane.verdict import Accept, Lead, Reply
 from hyperplane.flow.journal import JournalReader, JournalWriter, is_journal
 from hyperplane.flow.ports import PoolKey
 from hyperplane.io.claims import SharedPortClaims, pool_file_name
@@ -90,6 +90,7 @@ class Node:
             plan.zone_key,
             steering_seed=HASH_SEED,
         )
+        self._dataplane.weaken(plan.mutants.of_headers)
         self._interfaces: dict[bytes, int] = {}
         self._eni_of_name: dict[str, int] = {}
         self._loop: asyncio.AbstractEventLoop
@@ -164,6 +165,8 @@ class Node:
         dataplane = self._dataplane
         dataplane.receive_deltas(now)
         dataplane.handle_timeout(now)
+        for outgoing in dataplane.packets_to_send():
+            self._emitter.send(*outgoing)
         if now >= self._next_snapshot_at:
             self._poll_snapshot(now)
             self._connect_peers()
@@ -221,6 +224,11 @@ class Node:
             number = self._look_up_interface(interface_index)
         verdict = self._dataplane.receive_packet(queue.buffer, start, length, state, number, now)
         if type(verdict) is Accept:
+            queue.accept(packet_id, start, self._dataplane.packet_length, verdict.eni_number)
+            return
+        if isinstance(verdict, Lead):
+            for outgoing in verdict.packets:
+                self._emitter.send(*outgoing)
             queue.accept(packet_id, start, self._dataplane.packet_length, verdict.eni_number)
             return
         queue.drop(packet_id)

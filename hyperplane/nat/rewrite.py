@@ -8,7 +8,7 @@ inverse, so its differences are the negatives.
 
 from struct import Struct
 
-from hyperplane.wire.checksum import MODULUS, ones_sum
+from hyperplane.wire.checksum import MODULUS, ones_sum, pseudo_sum
 from hyperplane.wire.packet import TCP, ChecksumState, Packet
 
 _WORD = Struct("!H")
@@ -20,6 +20,9 @@ _put_checksum_and_tuple = Struct("!H12s").pack_into
 _SEGMENTED = ChecksumState.SEGMENTED
 _TCP_CHECKSUM = 16
 _UDP_CHECKSUM = 6
+_UDP_LENGTH = 4
+_TOTAL_LENGTH, _PAYLOAD_LENGTH = 2, 4
+_IPV6_HEADER_BYTES = 40
 
 
 def address_delta(old: bytes, new: bytes) -> int:
@@ -30,6 +33,46 @@ def address_delta(old: bytes, new: bytes) -> int:
 def transport_delta(old: bytes, new: bytes) -> int:
     """The same over addresses and ports: what a TCP or UDP checksum covers."""
     return (ones_sum(new) - ones_sum(old)) % MODULUS
+
+
+def resize(packet: Packet, by: int) -> None:
+    """The packet has become longer by `by` bytes at its end (negative: shorter): say so in the IP header.
+
+    The transport's own length and checksum are the caller's.
+    """
+    packet.length += by
+    if packet.version == 4:
+        _put_word(packet.buffer, packet.start + _TOTAL_LENGTH, packet.length)
+        packet.header_checksum = (packet.header_checksum - by) % MODULUS
+    else:
+        _put_word(packet.buffer, packet.start + _PAYLOAD_LENGTH, packet.length - _IPV6_HEADER_BYTES)
+
+
+def sum_anew(packet: Packet) -> None:
+    """Sum a TCP segment, whose data has become another, as it now stands in the buffer."""
+    segment = packet.buffer[packet.transport : packet.end]
+    segment[_TCP_CHECKSUM : _TCP_CHECKSUM + 2] = bytes(2)
+    total = ones_sum(segment) + pseudo_sum(packet.tuple_bytes[:-4], TCP, len(segment))
+    packet.checksum = -total % MODULUS
+
+
+def replace_payload(packet: Packet, data: bytes) -> None:
+    """Give a TCP segment other data. The buffer has room for it behind the packet."""
+    packet.buffer[packet.payload : packet.payload + len(data)] = data
+    resize(packet, packet.payload + len(data) - packet.end)
+    sum_anew(packet)
+
+
+def insert_payload(packet: Packet, data: bytes) -> None:
+    """Put `data`, an even number of bytes, before a datagram's own. The buffer has room for it behind the packet."""
+    buffer, payload, end, size = packet.buffer, packet.payload, packet.end, len(data)
+    assert size % 2 == 0, "what follows must stay at the same parity for the sum"
+    buffer[payload + size : end + size] = buffer[payload:end]
+    buffer[payload : payload + size] = data
+    resize(packet, size)
+    _put_word(buffer, packet.transport + _UDP_LENGTH, packet.end - packet.transport)
+    if packet.checksum >= 0:  # the length is summed twice: in the header and in the pseudo-header
+        packet.checksum = (packet.checksum - ones_sum(data) - 2 * size) % MODULUS
 
 
 def rewrite(packet: Packet, new_tuple: bytes, addresses: int, transport: int, identification: int) -> None:

@@ -26,7 +26,7 @@ a kind that needs a length where the header ends.
 Options start at an even offset of the segment, so their sum is a part of the segment's own.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from struct import Struct
 
@@ -216,6 +216,14 @@ class OptionArea:
                 shift = min(self._buffer[offset + 2], WINDOW_SCALE_MAX)
         return shift
 
+    def segment_size(self) -> int:
+        """What the sender of this SYN takes, in bytes; 0 if it does not say. The last one counts."""
+        size_bytes = 0
+        for kind, offset, length in self._found:
+            if kind == MAXIMUM_SEGMENT_SIZE and length == 4:
+                size_bytes = _U16.unpack_from(self._buffer, offset + 2)[0]
+        return size_bytes
+
     def clamp_mss(self, size_bytes_max: int) -> int:
         """Lower each maximum segment size to at most `size_bytes_max` (RFC 6691). Never raises or adds one."""
         too_large = [
@@ -226,6 +234,22 @@ class OptionArea:
             and _U16.unpack_from(self._buffer, offset + 2)[0] > size_bytes_max
         ]
         return self._write([(offset, _U16.pack(size_bytes_max)) for offset in too_large])
+
+    def map_sack(self, translate: Callable[[int], int]) -> int:
+        """Translate both edges of every SACK block (RFC 2018 section 3), order kept.
+
+        A block that becomes empty goes, and NOPs fill its room behind the others.
+        """
+        changes = []
+        for kind, offset, length in self._found:
+            if kind != SACK or length < 10 or length % 8 != 2:
+                continue
+            edges = _TWO_U32.iter_unpack(self._buffer[offset + 2 : offset + length])
+            blocks = [(translate(left), translate(right)) for left, right in edges]
+            kept = [_TWO_U32.pack(left, right) for left, right in blocks if left != right]
+            option = bytes([SACK, 2 + 8 * len(kept)]) + b"".join(kept) if kept else b""
+            changes.append((offset, option + bytes([NOP]) * (length - len(option))))
+        return self._write(changes)
 
     def blank(self, kinds: Collection[int]) -> int:
         """Overwrite every option of `kinds` with NOPs, whatever its length. `FAST_OPEN` means both its code points.
@@ -243,6 +267,22 @@ class OptionArea:
         for offset, replacement in changes:
             buffer[offset : offset + len(replacement)] = replacement
         return (ones_sum(buffer[start:end]) - before) % MODULUS
+
+
+_USUAL_TIMESTAMPS = b"\x01\x01\x08\x0a"
+_USUAL_BYTES = 12
+
+
+def timestamps_of(buffer: bytes | bytearray, start: int, end: int) -> bytes:
+    """The timestamps among the options `buffer[start:end]`, aligned as most stacks send them (RFC 7323 appendix A);
+    nothing where there are none. The options can be walked."""
+    area = bytes(buffer[start:end])
+    if len(area) == _USUAL_BYTES and area.startswith(_USUAL_TIMESTAMPS):
+        return area
+    for kind, offset, length in OptionArea(area, 0, len(area)):
+        if kind == TIMESTAMPS and length == 10:
+            return _USUAL_TIMESTAMPS[:2] + area[offset : offset + length]
+    return b""
 
 
 NO_OPTIONS = OptionArea(b"", 0, 0)

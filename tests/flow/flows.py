@@ -7,6 +7,7 @@ from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.interface import Interface, Service, Timers
 from hyperplane.flow.journal import Delta
 from hyperplane.flow.key import SUFFIX_BYTES, parts_of, tuple_of
+from hyperplane.snapshot import HeaderPlacement
 from hyperplane.wire.packet import TCP
 from tests.cases import packed
 from tests.nodes import BALANCER_6, DOOR, ENDPOINT_6, EXIT, door, way_out
@@ -60,7 +61,16 @@ def tag_of(entry: FlowEntry, use: int) -> int:
     addresses = client.ljust(16, b"\0") + target.ljust(16, b"\0")
     ports = b"".join(port.to_bytes(2, "big") for port in (client_port, service_port, target_port, snat_port))
     identity = places + bytes([entry.protocol, version]) + addresses + ports + entry.born_ms.to_bytes(4, "big")
+    first, placement = header_of(entry)
+    identity += first.to_bytes(4, "big") + bytes([placement, 0, 0, 0])
     return int.from_bytes(crc32(identity).to_bytes(4, "big") + identity[:4], sys.byteorder)
+
+
+def header_of(entry: FlowEntry) -> tuple[int, int]:
+    """(first byte's number, placement) as a journal says it."""
+    if entry.injection is None:
+        return 0, 0
+    return entry.injection.first, 1 + (entry.injection.placement is HeaderPlacement.ON_FIRST_ACK)
 
 
 def delta_of(entry: FlowEntry, row: int, use: int = 1) -> Delta:
@@ -78,7 +88,9 @@ def delta_of(entry: FlowEntry, row: int, use: int = 1) -> Delta:
         target_port=target_port.to_bytes(2, "big"),
         snat_port=snat_port.to_bytes(2, "big"),
         born_ms=entry.born_ms,
-        state=entry.state,
+        first=header_of(entry)[0],
+        placement=header_of(entry)[1],
+        told_state=entry.state | (entry.injection.marks << 5 if entry.injection else 0),
         epoch=entry.epoch,
         scales=entry.scales,
         seen_at=int(entry.seen_at * 1000) / 1000,

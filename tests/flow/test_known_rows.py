@@ -8,8 +8,9 @@ import pytest
 from hyperplane.flow import known_rows
 from hyperplane.flow.entry import GONE, NO_ROW, FlowEntry
 from hyperplane.flow.journal import Delta, JournalReader, JournalWriter
-from hyperplane.flow.known_rows import KnownRows
+from hyperplane.flow.known_rows import WORDS_PER_ROW, KnownRows
 from hyperplane.flow.tcp_state import State
+from hyperplane.limits import JOURNAL_ROW_BYTES
 from tests.flow.flows import Flows, delta_of
 from tests.flow.journals import AT_MOST, fresh, reader_of
 from tests.interruption import interrupted
@@ -172,11 +173,11 @@ def test_flows_that_are_over_are_let_go_a_bounded_number_at_a_time() -> None:
 
 
 def test_rows_below_one_that_is_known_are_not_known() -> None:
-    words = memoryview(bytearray(64 * 8)).cast("Q")
+    words = memoryview(bytearray(8 * JOURNAL_ROW_BYTES)).cast("Q")
     known = KnownRows(words)
     known.remember(5, 77, Flows().entry())
     assert known.join([0, 4, 5, 6, 7], lambda *_: None) == [0, 4, 5, 6, 7]
-    words[5 * 8 + 1] = 77
+    words[5 * WORDS_PER_ROW + 1] = 77
     assert known.join([0, 4, 5, 6, 7], lambda *_: None) == [0, 4, 6, 7]
     assert array("Q", words).count(77) == 1
 

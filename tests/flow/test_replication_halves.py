@@ -9,10 +9,12 @@ from tests.nodes import MemoryZone
 
 @pytest.mark.parametrize("how", ["one restarts", "both restart", "a new generation"])
 def test_a_handshake_whose_halves_two_nodes_saw_outlives_them(how: str) -> None:
-    """Each node's own half is half open, and its time is over."""
+    """Each node's own half is half open, and its time is over. So it is where one of them is late with its reading."""
     zone = MemoryZone(node_count=2)
     talk = Conversation()
-    talk.open(zone.node(0), 1.0, back=zone.node(1))
+    with pytest.MonkeyPatch.context() as late:
+        late.setattr(zone.node(0).dataplane.plane.replication, "inform_batch", lambda now: True)
+        talk.open(zone.node(0), 1.0, back=zone.node(1))
     for now in range(2, 90, 4):
         for node in zone.nodes.values():
             node.dataplane.receive_deltas(float(now))

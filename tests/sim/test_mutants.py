@@ -123,16 +123,6 @@ def test_what_peers_tell_is_not_joined(monkeypatch: Patch) -> None:
     in_worlds(monkeypatch, f"INV-11|{RESET}", many_nodes)
 
 
-def test_what_two_nodes_know_together_is_in_no_journal(monkeypatch: Patch) -> None:
-    """As it once was: two halves of a handshake, and nobody told that it was whole."""
-
-    def keep_quiet(self: Replication, entry: FlowEntry, told: int) -> None:
-        self._table.state_changed(entry)
-
-    monkeypatch.setattr(Replication, "_state_joined", keep_quiet)
-    in_worlds(monkeypatch, f"INV-11|{RESET}", lambda plan: replace(lagging(plan), upgrade=(150.0, 2)))
-
-
 def test_ages_are_never_told(monkeypatch: Patch) -> None:
     monkeypatch.setattr(Replication, "advance", lambda self, now: None)
     monkeypatch.setattr(Replication, "refresh", lambda self, entry, now: setattr(entry, "seen_at", now))

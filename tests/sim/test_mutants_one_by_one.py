@@ -34,6 +34,7 @@ from tests.flow import (
     test_known_rows,
     test_ports,
     test_replication,
+    test_replication_halves,
 )
 from tests.nat import test_port_pool
 from tests.netns import test_steer
@@ -314,3 +315,14 @@ def test_a_queue_without_a_reader_lets_pass(monkeypatch: Patch) -> None:
 def test_packets_without_a_verdict_are_forwarded(monkeypatch: Patch) -> None:
     edit_rules(monkeypatch, r"^-A FORWARD .* -j ACCEPT$", "-A FORWARD -j ACCEPT")
     in_test(monkeypatch, test_steer.test_only_a_verdict_leaves)
+
+
+@pytest.mark.parametrize("how", ["one restarts", "both restart", "a new generation"])
+def test_what_two_nodes_know_together_is_in_no_journal(monkeypatch: Patch, how: str) -> None:
+    """As it once was: two halves of a handshake, and nobody told that it was whole."""
+
+    def keep_quiet(self: Replication, entry: FlowEntry, told: int) -> None:
+        self._table.state_changed(entry)
+
+    monkeypatch.setattr(Replication, "_state_joined", keep_quiet)
+    in_test(monkeypatch, test_replication_halves.test_a_handshake_whose_halves_two_nodes_saw_outlives_them, how)

@@ -1,0 +1,264 @@
+"""The inject stage's work on flows whose targets get a Proxy Protocol v2 header. The rule is `flow/injector.py`'s.
+
+Towards the target, sequence numbers grow by the header's length, and the header goes before the first byte. Towards
+the client, acknowledgments, SACK edges and the window are told as if there were no header. What a node needs for that
+is the flow's first byte and its header, which every node of the shard knows before the target sees the SYN; the rest
+(`Opening`) is learned anew by whoever forwards the flow, and matters only until the header is acknowledged.
+"""
+
+from hyperplane.dataplane.answers import too_big_with
+from hyperplane.dataplane.counters import Count
+from hyperplane.dataplane.passage import Passage
+from hyperplane.dataplane.plane import Plane
+from hyperplane.dataplane.verdict import DROPS, DropReason, Outgoing, Verdict
+from hyperplane.flow.entry import FlowEntry
+from hyperplane.flow.injector import HEADER_PAST, Emission, Injection, Opening
+from hyperplane.flow.key import SUFFIX_BYTES, Direction
+from hyperplane.flow.tcp_state import State
+from hyperplane.limits import HEADERS_RESENT_PER_TICK_MAX, QUEUED_BYTES_MAX, WINDOW_BYTES_MAX
+from hyperplane.nat.rewrite import insert_payload, replace_payload
+from hyperplane.nat.sequence import (
+    MASK,
+    distance,
+    narrowed,
+    put_acknowledgment,
+    put_flags,
+    put_sequence,
+    put_window,
+)
+from hyperplane.snapshot import HeaderPlacement
+from hyperplane.wire.icmp import QuotedPacket
+from hyperplane.wire.packet import ACK, PSH, RST, SYN, TCP, ChecksumState
+from hyperplane.wire.segment import tcp_packet
+from hyperplane.wire.tcp_options import SACK, timestamps_of
+
+_ORIGINAL = Direction.ORIGINAL
+_SEGMENTED = ChecksumState.SEGMENTED
+_SYNCHRONIZED = (State.ESTABLISHED, State.ORIGINAL_CLOSED, State.REPLY_CLOSED, State.CLOSED)
+_LARGEST_SCALE = 14
+_TCP_HEADER_BYTES = 20
+_NOT_ECN = 0xFC
+
+
+def inject_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> Verdict | None:
+    """Make this packet one of the longer stream, or of the longer datagrams."""
+    passage.added_bytes = 0
+    passage.leading = ()
+    if passage.error is not None:
+        return None
+    original = passage.direction is _ORIGINAL
+    if passage.packet.protocol != TCP:
+        return _lead_datagram(plane, passage, entry, injection) if original else None
+    if not original:
+        _to_client(plane, passage, entry, injection)
+    elif not passage.packet.flags & SYN:  # a SYN's number is the client's own
+        _to_target(plane, passage, entry, injection)
+    return None
+
+
+def _to_target(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> None:
+    packet = passage.packet
+    sequence = packet.sequence
+    if injection.opening is not None:
+        _open(plane, passage, entry, injection, injection.opening)
+        return
+    if not injection.marks & HEADER_PAST:
+        beyond = distance(sequence, injection.first)
+        if beyond < -1:
+            return
+        if beyond >= WINDOW_BYTES_MAX and injection.mark(HEADER_PAST):
+            plane.replication.tell(entry)
+    put_sequence(packet, sequence + injection.length & MASK)
+
+
+# --- before the header is acknowledged -----------------------------------------------------
+
+
+def _open(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection, opening: Opening) -> None:
+    """A client's segment while the header is not acknowledged."""
+    packet, protections = passage.packet, plane.protections
+    emission = injection.emission(packet.sequence, packet.flags, packet.end - packet.payload)
+    if emission is Emission.PASS:
+        if opening.acked_bytes and -1 <= distance(packet.sequence, injection.first) <= 0:
+            put_sequence(packet, packet.sequence + opening.acked_bytes & MASK)
+        return
+    if emission is Emission.SHIFT or (opening.sent and not protections.repeats):
+        put_sequence(packet, packet.sequence + injection.length & MASK)
+        return
+    if packet.flags & ACK:
+        _remember(opening, passage)
+    opening.header = opening.header or entry.proxy_header()
+    if emission is Emission.LEAD or not protections.replaces:
+        passage.leading = _pieces(entry, injection, opening)
+        put_sequence(packet, packet.sequence + injection.length & MASK)
+        _count(plane, opening)
+    else:
+        _replace(plane, passage, entry, injection, opening)
+
+
+def _remember(opening: Opening, passage: Passage) -> None:
+    """What a header segment in this client's name takes from its own: no urgent data, no ECN."""
+    packet = passage.packet
+    buffer, start = packet.buffer, packet.start
+    opening.acknowledgment = packet.acknowledgment
+    opening.window = packet.window
+    opening.ttl = packet.ttl - 1
+    is_four = packet.version == 4
+    traffic_class = buffer[start + 1] if is_four else (buffer[start] << 4 | buffer[start + 1] >> 4) & 0xFF
+    opening.traffic_class = traffic_class & _NOT_ECN
+    opening.options = timestamps_of(buffer, packet.transport + _TCP_HEADER_BYTES, packet.payload)
+
+
+def _pieces(entry: FlowEntry, injection: Injection, opening: Opening, at_least: int = 0) -> tuple[Outgoing, ...]:
+    """The header as segments of its own, as far as the target's window has room."""
+    pieces = list(opening.pieces(injection.first, at_least))
+    for number, data in pieces:
+        opening.sent_bytes = max(opening.sent_bytes, distance(number, injection.first) + len(data))
+    return tuple(_header_segment(entry, opening, number, data) for number, data in pieces)
+
+
+def _header_segment(entry: FlowEntry, opening: Opening, number: int, data: bytes) -> Outgoing:
+    packet = tcp_packet(
+        entry.translated_key[:-SUFFIX_BYTES],
+        number,
+        opening.acknowledgment,
+        PSH | ACK,
+        opening.window,
+        opening.options,
+        data,
+        opening.ttl,
+        opening.traffic_class,
+    )
+    return Outgoing(packet, entry.balancer.number)
+
+
+def _count(plane: Plane, opening: Opening) -> None:
+    plane.counters.add(Count.HEADERS_REPEATED if opening.sent else Count.HEADERS_SENT)
+    opening.sent = True
+
+
+def _replace(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection, opening: Opening) -> None:
+    """The header in the place of an ACK. Into a closed window nothing goes but the ACK; the timer asks again."""
+    packet = passage.packet
+    pieces = list(opening.pieces(injection.first))
+    if pieces:
+        *before, (number, data) = pieces
+        passage.leading = tuple(_header_segment(entry, opening, *piece) for piece in before)
+        opening.sent_bytes = max(opening.sent_bytes, distance(number, injection.first) + len(data))
+        put_sequence(packet, number)
+        put_flags(packet, PSH | ACK)
+        replace_payload(packet, data)
+        passage.added_bytes = len(data)
+        _count(plane, opening)
+    else:
+        put_sequence(packet, injection.first + opening.acked_bytes & MASK)
+        opening.sent = True
+    if not opening.timed and plane.protections.resends:
+        opening.timed = True
+        plane.headers.start(entry, opening, passage.now)
+
+
+def resend_headers(plane: Plane, now: float) -> None:
+    """Timers have run out: headers that nobody else repeats are sent again."""
+    for entry in plane.headers.due(now, HEADERS_RESENT_PER_TICK_MAX):
+        injection = entry.injection
+        assert injection is not None and injection.opening is not None
+        if entry.state == State.RESET or not (entry.endpoint.available and entry.balancer.available):
+            continue
+        plane.outgoing.extend(_pieces(entry, injection, injection.opening, at_least=1))
+        plane.counters.add(Count.HEADERS_RESENT)
+        plane.headers.start(entry, injection.opening, now)
+
+
+# --- towards the client --------------------------------------------------------------------
+
+
+def _to_client(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> None:
+    """Acknowledgment, SACK and window, as if there were no header."""
+    packet, protections = passage.packet, plane.protections
+    if not packet.flags & ACK:
+        return
+    acknowledgment = packet.acknowledgment
+    if not injection.marks & HEADER_PAST:
+        _learn(plane, passage, entry, injection)
+        missing = injection.missing(acknowledgment)
+        if missing and protections.narrows and not packet.flags & RST:
+            put_window(packet, narrowed(packet.window, missing, _scale_of_target(plane, passage, entry)))
+    if protections.clamps:
+        known = injection.to_client(acknowledgment)
+    else:
+        known = acknowledgment - injection.length if distance(acknowledgment, injection.first) > 0 else acknowledgment
+    if known != acknowledgment:
+        put_acknowledgment(packet, known & MASK)
+    if SACK in passage.options.kinds and protections.maps_sack:
+        packet.checksum -= passage.options.map_sack(injection.to_client)
+
+
+def _learn(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> None:
+    """What the target's segment says of the header, and what can be sent of it now."""
+    packet, opening = passage.packet, injection.opening
+    if packet.flags & SYN:
+        injection.note_offer(packet.window, passage.options.segment_size())
+        return
+    if packet.flags & RST or entry.state not in _SYNCHRONIZED:
+        return
+    scale = 0 if opening is None else _scale_of_target(plane, passage, entry)
+    edge = packet.acknowledgment + (packet.window << scale) & MASK
+    new = injection.news_of(packet.acknowledgment, edge)
+    if new & HEADER_PAST or (new and opening is not None and _others_may_resend(injection, opening)):
+        plane.replication.tell(entry)
+    if injection.opening is not None and injection.opening.sent:
+        _send_rest(entry, passage, injection, injection.opening)
+
+
+def _others_may_resend(injection: Injection, opening: Opening) -> bool:
+    """Whether another node may have a timer for the header. In the other placement nobody has."""
+    return injection.placement is HeaderPlacement.ON_FIRST_ACK and not opening.timed
+
+
+def _send_rest(entry: FlowEntry, passage: Passage, injection: Injection, opening: Opening) -> None:
+    """The target has made room for more of the header than was ever sent."""
+    opening.header = opening.header or entry.proxy_header()
+    if opening.sendable(injection.first) > max(opening.sent_bytes, opening.acked_bytes):
+        passage.leading = _pieces(entry, injection, opening)
+
+
+def _scale_of_target(plane: Plane, passage: Passage, entry: FlowEntry) -> int:
+    """By how many bits the window of this segment of the target's is shifted (RFC 7323 section 2.2)."""
+    if passage.packet.flags & SYN:
+        return 0
+    known = entry.scales & 0xF
+    if not known:
+        plane.replication.inform_batch(passage.now)  # another node has seen the SYN-ACK
+        known = entry.scales & 0xF
+    return known - 1 if known else _LARGEST_SCALE
+
+
+# --- datagrams -----------------------------------------------------------------------------
+
+
+def _lead_datagram(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> Verdict | None:
+    """The header in front of a datagram's data, in every datagram and never apart from it (PROXY protocol, 2.2)."""
+    packet = passage.packet
+    longer = packet.length + injection.length
+    if packet.state is _SEGMENTED or longer > QUEUED_BYTES_MAX:
+        return DROPS[DropReason.HEADER_DOES_NOT_FIT]
+    if longer > entry.balancer.mtu and packet.dont_fragment:
+        mtu = entry.balancer.mtu - injection.length
+        return too_big_with(plane, passage, mtu, DropReason.HEADER_DOES_NOT_FIT)
+    injection.header = injection.header or entry.proxy_header()
+    insert_payload(packet, injection.header)
+    passage.added_bytes = injection.length
+    plane.counters.add(Count.HEADERS_SENT)
+    return None
+
+
+def quote_as_sent(entry: FlowEntry, quoted: QuotedPacket, direction: Direction) -> tuple[int | None, int]:
+    """What an ICMP error must say of a packet of the client's that we have changed: its own sequence number (None: as
+    it stands), and by how many bytes it is shorter than what the error's sender saw."""
+    injection = entry.injection
+    if injection is None or direction is _ORIGINAL:  # from the client's side: about what the target sent
+        return None, 0
+    if quoted.protocol != TCP:
+        return None, injection.length
+    return None if quoted.sequence is None else injection.to_client(quoted.sequence), 0
