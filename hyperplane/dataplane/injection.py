@@ -30,7 +30,7 @@ from hyperplane.snapshot import HeaderPlacement
 from hyperplane.wire.icmp import QuotedPacket
 from hyperplane.wire.packet import ACK, PSH, RST, SYN, TCP, ChecksumState
 from hyperplane.wire.segment import tcp_packet
-from hyperplane.wire.tcp_options import SACK, timestamps_of
+from hyperplane.wire.tcp_options import NO_OPTIONS, SACK, timestamps_of
 
 _ORIGINAL = Direction.ORIGINAL
 _SEGMENTED = ChecksumState.SEGMENTED
@@ -62,11 +62,12 @@ def _to_target(plane: Plane, passage: Passage, entry: FlowEntry, injection: Inje
     if injection.opening is not None:
         _open(plane, passage, entry, injection, injection.opening)
         return
-    if not injection.marks & HEADER_PAST:
+    # Nearly every segment of an open stream is within a window of its beginning, or far beyond it.
+    if sequence - injection.first & MASK >= WINDOW_BYTES_MAX and not injection.marks & HEADER_PAST:
         beyond = distance(sequence, injection.first)
         if beyond < -1:
             return
-        if beyond >= WINDOW_BYTES_MAX and injection.mark(HEADER_PAST):
+        if beyond > 0 and injection.mark(HEADER_PAST):
             plane.replication.tell(entry)
     put_sequence(packet, sequence + injection.length & MASK)
 
@@ -175,9 +176,22 @@ def resend_headers(plane: Plane, now: float) -> None:
 
 def _to_client(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> None:
     """Acknowledgment, SACK and window, as if there were no header."""
-    packet, protections = passage.packet, plane.protections
+    packet = passage.packet
     if not packet.flags & ACK:
         return
+    length = injection.length
+    beyond = packet.acknowledgment - injection.first & MASK
+    if injection.opening is None and (length < beyond < WINDOW_BYTES_MAX or injection.marks & HEADER_PAST):
+        put_acknowledgment(packet, packet.acknowledgment - length & MASK)  # nearly every segment
+    else:
+        _near_header(plane, passage, entry, injection)
+    if passage.options is not NO_OPTIONS and SACK in passage.options.kinds and plane.protections.maps_sack:
+        packet.checksum -= passage.options.map_sack(injection.to_client)
+
+
+def _near_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> None:
+    """An acknowledgment that is about the header, or about what was before it, or the first of a long stream."""
+    packet, protections = passage.packet, plane.protections
     acknowledgment = packet.acknowledgment
     if not injection.marks & HEADER_PAST:
         _learn(plane, passage, entry, injection)
@@ -190,8 +204,6 @@ def _to_client(plane: Plane, passage: Passage, entry: FlowEntry, injection: Inje
         known = acknowledgment - injection.length if distance(acknowledgment, injection.first) > 0 else acknowledgment
     if known != acknowledgment:
         put_acknowledgment(packet, known & MASK)
-    if SACK in passage.options.kinds and protections.maps_sack:
-        packet.checksum -= passage.options.map_sack(injection.to_client)
 
 
 def _learn(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> None:
