@@ -173,6 +173,7 @@ def traced(lost: LastSeen | None, views: list[HopView], moved: list[Moved], unwe
         zone="us-east-2a",
         call=call,
         hops=views,
+        proxy_header=None,
         last_seen=lost,
         security_rule=None,
         listener=None,

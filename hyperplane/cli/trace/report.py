@@ -14,6 +14,7 @@ from rich.table import Table
 
 from hyperplane.cli.output import seconds, table
 from hyperplane.cli.trace.evidence import KERNEL_LOST, Handling, Moved, PortClaim
+from hyperplane.cli.trace.proxy_header import HeaderView, header_rows
 from hyperplane.cli.trace.reasons import Choice, ListenerView, RuleView, TimersView
 from hyperplane.cli.trace.sightings import Direction, HopView
 from hyperplane.io.call import Call
@@ -55,6 +56,8 @@ class Trace:
     zone: str
     call: Call
     hops: list[HopView]
+    proxy_header: HeaderView | None
+    """As the target got it; None if it got none."""
     last_seen: LastSeen | None
     """None if the call went through."""
     security_rule: RuleView | None
@@ -134,11 +137,25 @@ def draw_trace(trace: Trace) -> RenderableType:
     ]
     if any(hop.reply for hop in trace.hops):
         parts += ["[bold]AND BACK[/]", _hops(trace.hops[::-1], original=False), ""]
+    if trace.proxy_header is not None:
+        parts += [*_proxy_header(trace.proxy_header), ""]
     parts += ["[bold]WHO AND WHY[/]", _indented(table((_FACT, _SAYS), list(_facts(trace)), folds=(_SAYS,)))]
     notable = [item for item in trace.moved if trace.last_seen or item.means]
     if notable:
         parts += ["", "[bold]COUNTERS THAT MOVED[/]", _indented(_counters(notable))]
     return Group(*parts)
+
+
+def _proxy_header(header: HeaderView) -> Iterator[RenderableType]:
+    """The header's bytes and what they say, as the target got them."""
+    many = f"in {header.segments} packets" if header.segments > 1 else "in one packet"
+    yield f"[bold]PROXY PROTOCOL V2 HEADER[/], {header.length} bytes, as the target got it {many}"
+    if header.problem is not None:
+        yield f"[red]cannot be read[/]: {_plain(header.problem)}: {header.bytes_hex}"
+    else:
+        yield _indented(
+            table(("OFFSET", "BYTES", "MEANING"), header_rows(header), right=("OFFSET",), folds=("MEANING",))
+        )
 
 
 def _indented(inner: Table) -> RenderableType:

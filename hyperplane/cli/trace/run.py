@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from hyperplane.cli.trace.evidence import find_claim, find_flow, handling_of, moved_between, packets_seen
+from hyperplane.cli.trace.proxy_header import HeaderView, header_at_target
 from hyperplane.cli.trace.question import Question, ask, places_on_the_way
 from hyperplane.cli.trace.reasons import choice_for, listener_for, rule_for, timers_for
 from hyperplane.cli.trace.report import Trace, last_seen
@@ -52,7 +53,7 @@ def run_trace(runtime: Path, client: str, endpoint: str, protocol: Protocol, por
     server = SocketAddress(call.server, call.server_port)
     hops = hops_of(places, sightings, SocketAddress(call.client, call.client_port), server)
     after = _shown(runtime, question.zone.zone_id, before, hops)
-    return _explain(runtime, lab, question, call, hops, before, after)
+    return _explain(runtime, lab, question, call, hops, header_at_target(hops, sightings), before, after)
 
 
 def _call(question: Question, timeout_s: float) -> Call:
@@ -104,6 +105,7 @@ def _explain(
     question: Question,
     call: Call,
     hops: list[HopView],
+    header: HeaderView | None,
     before: list[NodeView],
     after: list[NodeView],
 ) -> Trace:
@@ -122,6 +124,7 @@ def _explain(
         zone=question.zone.name,
         call=call,
         hops=hops,
+        proxy_header=header,
         last_seen=None if call.connected else last_seen(hops),
         security_rule=rule_for(lab, question),
         listener=listener_for(lab, question),

@@ -3,7 +3,8 @@
 Only here are packets taken apart, and by a stranger's program, so that what is shown is what was on the
 wire and not what our own code believes. On the client's side a packet is known by its addresses and ports. Beyond
 the translation it has others; there the first packet of the call is found by what no translation changes
-(TCP: its sequence number, UDP: its data), and all others by the addresses and ports of that first one.
+(TCP: its sequence number, UDP: its data, perhaps behind a header), and all others by the addresses and ports of that
+first one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -116,7 +117,7 @@ def _same_packet(first: Sighting, other: Sighting) -> bool:
     """Whether `other` is `first` with other addresses."""
     if first.flags:
         return "S" in other.flags and "A" not in other.flags and other.sequence == first.sequence
-    return not other.flags and other.data == first.data
+    return not other.flags and other.data.endswith(first.data)
 
 
 def _hop_view(
