@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Address, IPv4Network
 
-from benchmark.layout import MIDDLES, SERVICES, TARGET_ADDRESS, Service
+from benchmark.layout import HEADER_SERVICES, MIDDLES, SERVICES, TARGET_ADDRESS, Service
 from hyperplane.limits import (
     CLOSING_TIMEOUT_S,
     FLOWS_PER_ENDPOINT_MAX,
@@ -31,6 +31,7 @@ ZONE = "us-east-2a"
 LOAD_BALANCER = "net/bench/1"
 LOAD_BALANCER_NUMBER = MIDDLES["hyperplane"].back_number
 ENDPOINT_NUMBER_FIRST = MIDDLES["hyperplane"].front_number
+CARRIED = (*SERVICES, *HEADER_SERVICES)
 
 
 def make_snapshot(
@@ -49,8 +50,8 @@ def make_snapshot(
     return Snapshot(
         version=1,
         zones=(Zone(ZONE, "use2-az1", node_count, (exit_eni, *doors)),),
-        load_balancers=(LoadBalancer(LOAD_BALANCER, tuple(_listener(service) for service in SERVICES)),),
-        target_groups=tuple(_target_group(service) for service in SERVICES),
+        load_balancers=(LoadBalancer(LOAD_BALANCER, tuple(_listener(service) for service in CARRIED)),),
+        target_groups=tuple(_target_group(service) for service in CARRIED),
         udp_idle_timeout_s=UDP_IDLE_TIMEOUT_S,
         half_open_timeout_s=HALF_OPEN_TIMEOUT_S,
         closing_timeout_s=CLOSING_TIMEOUT_S,
@@ -95,6 +96,5 @@ def _listener(service: Service) -> Listener:
 
 def _target_group(service: Service) -> TargetGroup:
     address = IPv4Address(TARGET_ADDRESS).packed
-    ports = range(service.target_port_first, service.target_port_first + service.target_count)
-    targets = tuple(Target(f"i-{port}", address, port, ZONE) for port in ports)
-    return TargetGroup(service.name, _protocol(service), targets)
+    targets = tuple(Target(f"i-{port}", address, port, ZONE) for port in service.target_ports)
+    return TargetGroup(service.name, _protocol(service), targets, proxy_protocol_v2=service.header)

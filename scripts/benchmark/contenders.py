@@ -9,6 +9,7 @@ from typing import Protocol
 
 from benchmark.layout import (
     CLIENT,
+    HEADER_SERVICES,
     MIDDLES,
     SERVER,
     SERVICES,
@@ -17,6 +18,7 @@ from benchmark.layout import (
     Service,
 )
 from benchmark.processes import Process, in_namespace, run
+from hyperplane.snapshot import HeaderPlacement
 
 CONNTRACK_TIME_WAIT_S = 15
 """The kernel's default of 120 s would fill its table of 262,144 entries within one round."""
@@ -57,7 +59,7 @@ class Routing:
         """The routes go with their namespaces."""
 
     def carries(self, service: Service) -> bool:
-        return True
+        return service in SERVICES
 
     def socket_address(self, service: Service) -> tuple[str, int]:
         """The first target's: nothing here spreads connections, so a client uses one target only."""
@@ -102,14 +104,17 @@ class Nftables:
         """The rules go with their namespace."""
 
     def carries(self, service: Service) -> bool:
-        return True
+        return service in SERVICES
 
     def socket_address(self, service: Service) -> tuple[str, int]:
         return (self.middle.front_address, service.port)
 
 
 class Haproxy:
-    """A proxy in TCP mode, two threads, round robin, a fixed source address."""
+    """A proxy in TCP mode, two threads, round robin, a fixed source address.
+
+    With the header it sends the checksum too, as this project does (`proxy-v2-options crc32c`, HAProxy 1.9 and later).
+    """
 
     def __init__(self, directory: Path) -> None:
         self.name = "haproxy"
@@ -122,10 +127,10 @@ class Haproxy:
         configuration.write_text(self.configuration())
         command = in_namespace(self.middle.namespace, "haproxy", "-db", "-f", str(configuration))
         self._process = Process(command, self._directory / "haproxy.log")
-        self._process.wait_for_listeners([service.port for service in SERVICES if not service.udp])
+        self._process.wait_for_listeners([service.port for service in self._carried()])
 
     def configuration(self) -> str:
-        proxies = "\n".join(self._proxy(service) for service in SERVICES if not service.udp)
+        proxies = "\n".join(self._proxy(service) for service in self._carried())
         return f"""global
     nbthread 2
     maxconn 8192
@@ -140,8 +145,8 @@ defaults
 """
 
     def _proxy(self, service: Service) -> str:
-        ports = range(service.target_port_first, service.target_port_first + service.target_count)
-        targets = "\n".join(f"    server t{port} {TARGET_ADDRESS}:{port}" for port in ports)
+        header = " send-proxy-v2 proxy-v2-options crc32c" if service.header else ""
+        targets = "\n".join(f"    server t{port} {TARGET_ADDRESS}:{port}{header}" for port in service.target_ports)
         return f"listen {service.name}\n    bind {self.middle.front_address}:{service.port}\n{targets}"
 
     def stop(self) -> None:
@@ -149,7 +154,10 @@ defaults
             self._process.stop()
 
     def carries(self, service: Service) -> bool:
-        return not service.udp
+        return not service.udp and service.header is not HeaderPlacement.ON_FIRST_ACK
+
+    def _carried(self) -> list[Service]:
+        return [service for service in (*SERVICES, *HEADER_SERVICES) if self.carries(service)]
 
     def socket_address(self, service: Service) -> tuple[str, int]:
         return (self.middle.front_address, service.port)

@@ -8,6 +8,7 @@ that it is the same for all and each contender reaches it over its own wire.
 from dataclasses import dataclass
 from typing import ClassVar
 
+from hyperplane.snapshot import HeaderPlacement
 from netns.crossing import interface_name
 
 CLIENT = "hp-bench-client"
@@ -27,6 +28,12 @@ class Service:
     target_port_first: int
     target_count: int
     udp: bool = False
+    header: HeaderPlacement | None = None
+    """Its targets want a Proxy Protocol v2 header; HAProxy knows one placement only."""
+
+    @property
+    def target_ports(self) -> range:
+        return range(self.target_port_first, self.target_port_first + self.target_count)
 
 
 HTTP = Service("http", 8000, 8001, TARGET_COUNT)
@@ -35,6 +42,17 @@ BULK = Service("bulk", 5201, 5202, 1)
 """One target only: the streams of one iperf3 run must meet in one iperf3."""
 SINK = Service("sink", 9000, 9001, TARGET_COUNT, udp=True)
 SERVICES = (HTTP, ECHO, BULK, SINK)
+"""What every contender carries."""
+
+STREAM = Service("stream", 5300, 5301, 1)
+"""One bulk stream again, with the server that can also read a header (see `stream`)."""
+HTTP_HEADER = Service("http_header", 8100, 8101, TARGET_COUNT, header=HeaderPlacement.ON_FIRST_ACK_WITH_PAYLOAD)
+STREAM_HEADER = Service("stream_header", 5400, 5401, 1, header=HeaderPlacement.ON_FIRST_ACK_WITH_PAYLOAD)
+HTTP_FIRST_ACK = Service("http_first_ack", 8200, 8101, TARGET_COUNT, header=HeaderPlacement.ON_FIRST_ACK)
+STREAM_FIRST_ACK = Service("stream_first_ack", 5500, 5401, 1, header=HeaderPlacement.ON_FIRST_ACK)
+"""For the target the placements are the same, so both have the same targets."""
+HEADER_SERVICES = (STREAM, HTTP_HEADER, STREAM_HEADER, HTTP_FIRST_ACK, STREAM_FIRST_ACK)
+"""What the contenders that know the Proxy Protocol carry besides, on the same interfaces at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
