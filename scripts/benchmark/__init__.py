@@ -14,5 +14,9 @@ What keeps it fair, and why: a target remembers a closed connection for 60 s and
 address and port that looks older (RFC 6191, RFC 9293 3.6.1). So each contender has a source address of its
 own towards the same 32 targets, and port ranges are wide. What the target still refuses is counted and reported.
 
-Reading order: `ground` (namespaces), `contenders`, `measurements`, `rounds` (the interleaving), `table`.
+The Proxy Protocol header has a block of its own: hyperplane's and HAProxy's listeners with it stand beside those
+without, and the same rounds go through such `lanes` in turn.
+
+Reading order: `ground` (namespaces), `contenders`, `measurements`, `rounds` (the interleaving), `table`; then
+`lanes`, `header_measurements`, `header_block`.
 """

@@ -15,10 +15,12 @@ from types import FrameType
 from benchmark.contenders import Contender, Haproxy, Nftables, Routing
 from benchmark.failure import BenchmarkError
 from benchmark.ground import build_ground, remove_ground
+from benchmark.header_block import HeaderBlock
+from benchmark.lanes import CONTENDERS_WITH_LANES
 from benchmark.layout import CONTENDER_NAMES
 from benchmark.machine import describe_machine, machine_lines
 from benchmark.measurements import Measurement, tcp_measurements
-from benchmark.options import Options, parse_options
+from benchmark.options import MEASUREMENT_NAMES, STUDY_NAMES, Options, parse_options
 from benchmark.processes import PACKAGES, require_tools
 from benchmark.rounds import Rounds, progress
 from benchmark.scaling import Nodes
@@ -29,8 +31,6 @@ from benchmark.summary import added_latency, rows
 from benchmark.table import comparison_lines, latency_lines, noise_lines, warning_lines
 from benchmark.udp import UdpCost, UdpRate
 
-MEASUREMENT_NAMES = ("content", "bulk_1", "bulk_8", "keep_alive", "connections", "udp_rate", "cpu", "latency")
-STUDY_NAMES = ("flow_table", "nodes")
 RUNTIME = Path("/run/hp-bench")
 """Configuration, logs and files of the run; gone at its end."""
 EXIT_DONE, EXIT_FAILED = 0, 1
@@ -64,38 +64,46 @@ class Run:
         stack.callback(servers.stop)
         servers.start()
         self._describe()
-        if self._compares():
+        if self._options.compares or self._options.measures_header:
             with ExitStack() as contenders:
-                self._compare(contenders, servers, directory)
-        if self._studies():
+                self._contend(contenders, servers, directory)
+        if self._options.studies:
             self._study(servers, directory)
-
-    def _compares(self) -> bool:
-        """Naming nothing but studies leaves the comparison out."""
-        return not self._options.only or any(name not in STUDY_NAMES for name in self._options.only)
-
-    def _studies(self) -> bool:
-        """Naming nothing but contenders and measurements leaves the studies out."""
-        return not self._options.only or any(name in STUDY_NAMES for name in self._options.only)
 
     def _describe(self) -> None:
         machine = describe_machine()
         self.report["machine"] = machine
         print("\n".join(machine_lines(machine)))
 
-    def _compare(self, stack: ExitStack, servers: Servers, directory: Path) -> None:
-        contenders = [
-            one for one in _contenders(directory, self._options.nodes) if self._options.wants(one.name, CONTENDER_NAMES)
-        ]
+    def _contend(self, stack: ExitStack, servers: Servers, directory: Path) -> None:
+        contenders = [one for one in _contenders(directory, self._options.nodes) if self._needs(one)]
         for contender in contenders:
             stack.callback(contender.stop)
             contender.start()
+        if self._options.compares:
+            self._compare(contenders, servers)
+        if self._options.measures_header:
+            self._measure_header(HeaderBlock(contenders, servers, self._options))
+
+    def _needs(self, contender: Contender) -> bool:
+        has_work = self._options.compares or contender.name in CONTENDERS_WITH_LANES
+        return has_work and self._options.wants(contender.name, CONTENDER_NAMES)
+
+    def _compare(self, contenders: Sequence[Contender], servers: Servers) -> None:
         measurements = [one for one in _measurements(servers) if self._options.wants(one.name, MEASUREMENT_NAMES)]
         rounds = Rounds(contenders, measurements, self._options)
         try:
             rounds.run()
         finally:  # what was found before an interruption is still worth reading
             self._print_comparison(rounds)
+
+    def _measure_header(self, block: HeaderBlock) -> None:
+        try:
+            block.run()
+        finally:
+            print("\n".join(["", *block.lines()]), flush=True)
+            self.failed |= block.failed
+            self.report["header"] = block.report()
 
     def _study(self, servers: Servers, directory: Path) -> None:
         studies: tuple[Study, ...] = (FlowTable(self._options), Nodes(servers, directory, self._options))
@@ -156,7 +164,7 @@ def _finish_cleaning() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    options = parse_options(arguments, MEASUREMENT_NAMES, STUDY_NAMES)
+    options = parse_options(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     run = Run(options)

@@ -56,9 +56,9 @@ def cpu_time() -> CpuTime:
     return CpuTime(time.monotonic(), (columns[3] + columns[4]) / TICKS_PER_S, columns[7] / TICKS_PER_S)
 
 
-def wait_until_quiet() -> float:
-    """Wait for an idle machine, at most QUIET_WAIT_S. Returns the last busy share seen, 0 to 1."""
-    deadline = time.monotonic() + QUIET_WAIT_S
+def wait_until_quiet(at_most_s: float = QUIET_WAIT_S) -> float:
+    """Wait for an idle machine. Returns the last busy share seen, 0 to 1."""
+    deadline = time.monotonic() + at_most_s
     while True:
         before = cpu_time()
         time.sleep(QUIET_SAMPLE_S)

@@ -25,9 +25,24 @@ P99 = Figure("latency_p99", "round trip p99", "us", higher_is_better=False)
 P999 = Figure("latency_p99.9", "round trip p99.9", "us", higher_is_better=False)
 CONTENT = Figure("content", "digests equal, of 2", "count")
 
+HEADER_ON, HEADER_OFF = "hyperplane+header", "hyperplane"
+HEADER_FIRST_ACK = "hyperplane+header_on_first_ack"
+HEADER_HAPROXY = "haproxy+header"
+"""Ways through a contender: its name, and what its targets get."""
+HEADER_BULK = Figure(
+    "header_bulk", "bulk TCP, 1 stream, to the target", "Gbit/s", decimals=2, goals=((HEADER_OFF, 0.95),)
+)
+HEADER_BULK_BACK = Figure(
+    "header_bulk_back", "bulk TCP, 1 stream, from the target", "Gbit/s", decimals=2, goals=((HEADER_OFF, 0.95),)
+)
+HEADER_KEEP_ALIVE = Figure("header_keep_alive", "requests, keep-alive", "1/s", goals=((HEADER_OFF, 0.95),))
+HEADER_CONNECTIONS = Figure("header_connections", "new connections", "1/s", goals=((HEADER_OFF, 0.8),))
+HEADER_CONTENT = Figure("header_content", "digests equal, client as told, of 3", "count")
+
 LATENCIES = {"p50": P50, "p99": P99, "p99.9": P999}
 FIGURES = (BULK_1, BULK_8, KEEP_ALIVE, CONNECTIONS, UDP_RATE, CPU, P50, P99, P999, CONTENT)
-RATIO_FIGURES = tuple(figure for figure in FIGURES if figure is not CONTENT)
+HEADER_FIGURES = (HEADER_BULK, HEADER_BULK_BACK, HEADER_KEEP_ALIVE, HEADER_CONNECTIONS, HEADER_CONTENT)
+RATIO_FIGURES = tuple(figure for figure in (*FIGURES, *HEADER_FIGURES) if figure not in (CONTENT, HEADER_CONTENT))
 
 
 @dataclass(frozen=True, slots=True)

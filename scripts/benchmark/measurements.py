@@ -12,7 +12,7 @@ from typing import Protocol
 
 from benchmark.contenders import Contender
 from benchmark.failure import BenchmarkError, MeasurementFailed
-from benchmark.figures import BULK_1, BULK_8, CONNECTIONS, CONTENT, KEEP_ALIVE, LATENCIES, Figure
+from benchmark.figures import BULK_1, BULK_8, CONNECTIONS, CONTENT, HEADER_CONNECTIONS, KEEP_ALIVE, LATENCIES, Figure
 from benchmark.layout import BULK, CLIENT, ECHO, HTTP, Service
 from benchmark.processes import in_namespace, python_module, run
 from benchmark.servers import BLOB_NAME, Servers
@@ -68,7 +68,7 @@ class Bulk:
         ]
         server = self._servers.start_iperf3()
         try:
-            report = json.loads(_client(command, seconds))
+            report = json.loads(run_client(command, seconds))
         finally:
             server.stop()
         if "error" in report:
@@ -93,9 +93,9 @@ class Requests:
     def measure(self, contender: Contender, seconds: float) -> Mapping[Figure, float]:
         address, port = contender.socket_address(self.service)
         command = ["wrk", f"-t{WRK_THREADS}", f"-c{CONNECTIONS_AT_ONCE}", f"-d{seconds:.0f}s", "-s", str(self._script)]
-        if self._figure is CONNECTIONS:
+        if self._figure in (CONNECTIONS, HEADER_CONNECTIONS):
             command += ["-H", "Connection: close"]
-        output = _client([*command, f"http://{address}:{port}/"], seconds)
+        output = run_client([*command, f"http://{address}:{port}/"], seconds)
         report = json.loads(output.partition("REPORT ")[2] or "{}")
         if not report.get("requests"):
             raise MeasurementFailed("wrk: no request was answered")
@@ -113,7 +113,7 @@ class Latency:
 
     def measure(self, contender: Contender, seconds: float) -> Mapping[Figure, float]:
         address, port = contender.socket_address(self.service)
-        report = json.loads(_client(python_module("ping_pong", "latency", address, port, seconds), seconds))
+        report = json.loads(run_client(python_module("ping_pong", "latency", address, port, seconds), seconds))
         return {figure: report[name] for name, figure in LATENCIES.items()}
 
 
@@ -129,12 +129,12 @@ class Content:
     def measure(self, contender: Contender, seconds: float) -> Mapping[Figure, float]:
         copy = self._servers.directory / "copy"
         address, port = contender.socket_address(HTTP)
-        _client(["curl", "-sS", "--fail", "-o", str(copy), f"http://{address}:{port}/{BLOB_NAME}"], GRACE_S)
+        run_client(["curl", "-sS", "--fail", "-o", str(copy), f"http://{address}:{port}/{BLOB_NAME}"], GRACE_S)
         down = hashlib.sha256(copy.read_bytes()).hexdigest()
         copy.unlink()
         address, port = contender.socket_address(ECHO)
         blob = self._servers.directory / BLOB_NAME
-        up = json.loads(_client(python_module("ping_pong", "digest", address, port, blob), GRACE_S))
+        up = json.loads(run_client(python_module("ping_pong", "digest", address, port, blob), GRACE_S))
         wrong = [way for way, seen in (("down", down), ("up", up["seen"])) if seen != self._servers.blob_digest]
         if wrong:
             raise MeasurementFailed(f"the digest of the file is wrong on its way {' and '.join(wrong)}")
@@ -152,7 +152,7 @@ def tcp_measurements(servers: Servers) -> tuple[Measurement, ...]:
     )
 
 
-def _client(command: list[str], seconds: float) -> str:
+def run_client(command: list[str], seconds: float) -> str:
     """Run a traffic program in the client's namespace. Errors: MeasurementFailed with what it said."""
     try:
         return run(in_namespace(CLIENT, *command), timeout_s=seconds + GRACE_S)

@@ -6,10 +6,10 @@ all of them alike, and each round begins with another contender, so that none is
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from benchmark.contenders import Contender
-from benchmark.counters import QUIET_BUSY_SHARE, cpu_time, refusals, wait_until_quiet
+from benchmark.counters import QUIET_BUSY_SHARE, QUIET_WAIT_S, cpu_time, refusals, wait_until_quiet
 from benchmark.failure import MeasurementFailed
 from benchmark.figures import Sample
 from benchmark.measurements import Measurement
@@ -26,10 +26,23 @@ def progress(text: str) -> None:
 class Rounds:
     """Runs the comparison and keeps what was seen."""
 
-    def __init__(self, contenders: Sequence[Contender], measurements: Sequence[Measurement], options: Options) -> None:
+    def __init__(
+        self,
+        contenders: Sequence[Contender],
+        measurements: Sequence[Measurement],
+        options: Options,
+        left_out: Container[tuple[str, str]] = (),
+        quiet_wait_s: float = QUIET_WAIT_S,
+    ) -> None:
+        """`left_out`: (measurement, contender) that could be run and are not asked for.
+
+        `quiet_wait_s`: how long a figure may wait for a machine that is busy with something else.
+        """
         self._contenders = contenders
         self._measurements = measurements
         self._options = options
+        self._left_out = left_out
+        self._quiet_wait_s = quiet_wait_s
         self.samples: list[Sample] = []
         self.refused: dict[tuple[str, str], dict[str, int]] = {}
         """(measurement, contender) -> server counters that rose while it ran."""
@@ -38,15 +51,18 @@ class Rounds:
         for number in range(1, self._options.rounds + 1):
             for measurement in self._measurements:
                 for contender in self._order(number):
-                    if contender.carries(measurement.service):
+                    if self._takes(measurement, contender):
                         self._take(measurement, contender, number)
+
+    def _takes(self, measurement: Measurement, contender: Contender) -> bool:
+        return contender.carries(measurement.service) and (measurement.name, contender.name) not in self._left_out
 
     def _order(self, number: int) -> list[Contender]:
         shift = (number - 1) % len(self._contenders)
         return [*self._contenders[shift:], *self._contenders[:shift]]
 
     def _take(self, measurement: Measurement, contender: Contender, number: int) -> None:
-        busy_before = wait_until_quiet()
+        busy_before = wait_until_quiet(self._quiet_wait_s)
         refused_before, before = refusals(), cpu_time()
         try:
             found = measurement.measure(contender, self._options.seconds)

@@ -42,17 +42,17 @@ class Row:
         return self.ratio.median >= self.goal
 
 
-def rows(samples: Sequence[Sample]) -> list[Row]:
-    """In the order of FIGURES, then of appearance; figures nobody measured are left out."""
+def rows(samples: Sequence[Sample], figures: Sequence[Figure] = FIGURES, subject_name: str = SUBJECT) -> list[Row]:
+    """In the order of `figures`, then of appearance; figures nobody measured are left out."""
     contenders = list(dict.fromkeys(sample.contender for sample in samples))
-    found = [_row(figure, contender, samples) for figure in FIGURES for contender in contenders]
+    found = [_row(figure, contender, samples, subject_name) for figure in figures for contender in contenders]
     return [row for row in found if row.absolute or row.failures]
 
 
-def _row(figure: Figure, contender: str, samples: Sequence[Sample]) -> Row:
+def _row(figure: Figure, contender: str, samples: Sequence[Sample], subject_name: str) -> Row:
     own = _by_round(figure.name, contender, samples)
-    subject = _by_round(figure.name, SUBJECT, samples)
-    compares = contender != SUBJECT and figure in RATIO_FIGURES
+    subject = _by_round(figure.name, subject_name, samples)
+    compares = contender != subject_name and figure in RATIO_FIGURES
     ratios = [subject[number] / value for number, value in own.items() if compares and number in subject and value]
     names = (figure.name, "latency") if figure in LATENCIES.values() else (figure.name,)
     failures = tuple(
