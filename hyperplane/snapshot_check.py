@@ -5,11 +5,15 @@ packet plane relies on without asking again: a number is one interface, a shard 
 a flow that enters has an interface to leave by. Raises `ConfigurationError` with the path as place.
 """
 
+import re
 from collections.abc import Hashable, Iterable
 
 from hyperplane import limits
 from hyperplane.errors import ConfigurationError
 from hyperplane.snapshot import Eni, EniKind, LoadBalancer, Protocol, Snapshot, TargetGroup, Zone
+
+_ENDPOINT_ID = re.compile(r"vpce-[0-9a-f]+")
+"""What a Proxy Protocol header can carry, see `wire/ppv2.py`."""
 
 
 def check_references(snapshot: Snapshot) -> None:
@@ -76,6 +80,8 @@ def _check_eni(place: str, zone: Zone, eni: Eni) -> None:
         raise ConfigurationError(f"{place}.shard", f"node {eni.shard[-1]} of a zone of {zone.node_count} nodes")
     if eni.kind is EniKind.LOAD_BALANCER and eni.load_balancer_eni:
         raise ConfigurationError(f"{place}.load_balancer_eni", "is for endpoints only")
+    if eni.kind is EniKind.ENDPOINT and _ENDPOINT_ID.fullmatch(eni.owner_id) is None:
+        raise ConfigurationError(f"{place}.owner_id", f"{eni.owner_id} is no endpoint's id: vpce- and hex digits")
     for index, rule in enumerate(eni.security_rules):
         if rule.port_first > rule.port_last:
             raise ConfigurationError(f"{place}.security_rules[{index}].port_first", "is more than port_last")

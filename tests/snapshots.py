@@ -19,6 +19,7 @@ from hyperplane.snapshot import (
     Zone,
 )
 
+ENDPOINT_IDS = st.from_regex(r"vpce-[0-9a-f]{1,17}", fullmatch=True)
 IDENTIFIERS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,20}", fullmatch=True)
 ADDRESSES = st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16)
 PORTS = st.integers(1, 65_535)
@@ -99,7 +100,7 @@ def enis(draw: st.DrawFn, number: int, zone: str, node_count: int, owner_id: str
         mtu=draw(st.integers(limits.MTU_MIN, limits.MTU_MAX)),
         interface=f"hp-e{number}",
         shard=tuple(sorted(draw(st.sets(st.integers(0, node_count - 1), min_size=1)))),
-        owner_id=draw(IDENTIFIERS) if owner_id is None else owner_id,
+        owner_id=draw(ENDPOINT_IDS) if owner_id is None else owner_id,
         vpc_networks=tuple(draw(st.lists(networks(), min_size=1, max_size=3))),
         available=draw(st.booleans()),
         security_rules=tuple(draw(st.lists(security_rules(), max_size=3))),

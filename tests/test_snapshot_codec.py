@@ -136,6 +136,8 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("zones.0.enis.1.load_balancer_eni", 2, "zones[0].enis[1].load_balancer_eni", "no load balancer's interface"),
     ("zones.0.enis.0.load_balancer_eni", 1, "zones[0].enis[0].load_balancer_eni", "endpoints only"),
     ("zones.0.enis.0.owner_id", "net/other/1", "zones[0].enis[0].owner_id", "no load balancer net/other/1"),
+    ("zones.0.enis.1.owner_id", "vpce-00Fg", "zones[0].enis[1].owner_id", "no endpoint's id"),
+    ("target_groups.0.proxy_protocol_v2", "on", "target_groups[0].proxy_protocol_v2", "off, on_first_ack_with_payload"),
     ("zones.0.enis.1.vpc_networks", [], "zones[0].enis[1].vpc_networks", "0 items"),
     ("zones.0.enis.1.vpc_networks.0", "10.0.1.0/16", "zones[0].enis[1].vpc_networks[0]", "not a network"),
     ("zones.0.enis.1.vpc_networks.0", "10.0.0.0", "zones[0].enis[1].vpc_networks[0]", "not a network"),
