@@ -16,6 +16,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from hyperplane.flow.entry import BORN_MODULUS
+from hyperplane.flow.injector import PLACEMENTS
 from hyperplane.flow.journal import Delta
 from hyperplane.flow.tcp_state import TIMERS, State, Timer
 from hyperplane.io.joined_journals import JoinedFlow, join_journals, open_journals
@@ -67,6 +68,8 @@ class FlowView:
     """Nodes in whose journals the flow stands: a number, with its generation in front if that is an old one."""
     held_by: tuple[int, ...]
     """Nodes of both shards: each of them can forward the flow."""
+    proxy_protocol_v2: str | None = None
+    """Where the target gets a header, in AWS's word for the placement; None: it gets none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,7 @@ class _Ground:
         first = flow.first
         door, balancer = self._enis.get(first.endpoint), self._enis.get(first.load_balancer)
         idle_s = max(0.0, now - flow.seen_at)
+        placement = PLACEMENTS[first.placement]
         age_ms = (int(now * 1000) - first.born_ms) % BORN_MODULUS
         return FlowView(
             zone=self._zone.name if self._zone else self._zone_id,
@@ -173,6 +177,7 @@ class _Ground:
             expires_in_s=round(self.expires_at(flow) - now, 3),
             told_by=tuple(flow.told_by),
             held_by=tuple(sorted({*(door.shard if door else ()), *(balancer.shard if balancer else ())})),
+            proxy_protocol_v2=placement.value if placement else None,
         )
 
     def expires_at(self, flow: JoinedFlow) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hyperplane.flow.entry import EPOCHS
+from hyperplane.flow.entry import BORN_MODULUS, EPOCHS
 from hyperplane.flow.journal import HEADER_BYTES, Delta, JournalReader, is_journal
 from hyperplane.io.runtime import ZoneFiles, map_file
 
@@ -25,6 +25,10 @@ class JoinedFlow:
     told_by: list[str] = field(default_factory=list)
 
     def join(self, delta: Delta) -> None:
+        if delta.born_ms != self.first.born_ms:  # of two flows on one tuple the younger has taken the other's place
+            if (delta.born_ms - self.first.born_ms) % BORN_MODULUS < BORN_MODULUS // 2:
+                self.first, self.epoch, self.state, self.seen_at = delta, delta.epoch, delta.state, delta.seen_at
+            return
         self.seen_at = max(self.seen_at, delta.seen_at)
         ahead = (delta.epoch - self.epoch) % EPOCHS
         if ahead == 0:

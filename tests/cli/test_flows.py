@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from hyperplane.wire.packet import SYN
+from hyperplane.snapshot import HeaderPlacement
+from hyperplane.wire.packet import ACK, RST, SYN
 from tests.cases import CLIENT, ENDPOINT, tcp
 from tests.cli.commands import Commands
 from tests.cli.made import NOW, MadeRuntime
-from tests.nodes import DOOR, DOOR_B, MemoryZone
+from tests.conversation import Conversation
+from tests.nodes import DOOR, DOOR_B, MemoryZone, snapshot_of
 
 
 @pytest.fixture
@@ -50,6 +52,21 @@ def test_json_holds_all_unless_told(commands: Commands, made: MadeRuntime, zone:
     assert flows[0]["endpoint"] == {"address": ENDPOINT[0], "port": ENDPOINT[1]}
     assert (flows[0]["held_by"], flows[0]["told_by"], flows[0]["idle_s"]) == ([0, 1, 2], ["0"], 1.0)
     assert len(json.loads(commands("flows", "--json", "--limit", 1, "--runtime", made.runtime).out)) == 1
+
+
+def test_json_says_where_a_target_gets_its_header(commands: Commands, made: MadeRuntime) -> None:
+    """Also of a tuple on which another conversation has begun: the younger flow is the flow, whoever tells of both."""
+    made.snapshot()
+    zone = MemoryZone(snapshot_of(placement=HeaderPlacement.ON_FIRST_ACK), ports=1)
+    talk = Conversation()
+    talk.open(zone.node(0), NOW - 9)
+    zone.node(1).dataplane.settle(NOW - 9)
+    assert talk.up(zone.node(1), NOW - 8, RST | ACK).accepted  # node 1 tells of the first one, and hears of no other
+    zone.node(0).dataplane.settle(NOW - 8)
+    assert zone.node(0).send(tcp(CLIENT, ENDPOINT, flags=SYN, sequence=77), DOOR, NOW - 7).accepted
+    made.journals(zone)
+    (flow,) = json.loads(commands("flows", "--json", "--runtime", made.runtime).out)
+    assert (flow["proxy_protocol_v2"], flow["state"], flow["age_s"]) == ("on_first_ack", "SYN_SENT", 7.0)
 
 
 def test_an_endpoint_without_flows_is_an_empty_table(commands: Commands, made: MadeRuntime, zone: MemoryZone) -> None:
