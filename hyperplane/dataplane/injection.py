@@ -28,7 +28,7 @@ from hyperplane.nat.sequence import (
 )
 from hyperplane.snapshot import HeaderPlacement
 from hyperplane.wire.icmp import QuotedPacket
-from hyperplane.wire.packet import ACK, PSH, RST, SYN, TCP, ChecksumState
+from hyperplane.wire.packet import ACK, PSH, RST, SYN, TCP, URG, ChecksumState, Packet
 from hyperplane.wire.segment import tcp_packet
 from hyperplane.wire.tcp_options import NO_OPTIONS, SACK, timestamps_of
 
@@ -89,12 +89,27 @@ def _open(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection
     if packet.flags & ACK:
         _remember(opening, passage)
     opening.header = opening.header or entry.proxy_header()
-    if emission is Emission.LEAD or not protections.replaces:
+    if emission is Emission.REPLACE and protections.replaces:
+        _replace(plane, passage, entry, injection, opening)
+        return
+    if _can_share(packet, opening, injection.first):
+        opening.sent_bytes = injection.length
+        insert_payload(packet, opening.header)
+        passage.added_bytes = injection.length
+    else:
         passage.leading = _pieces(entry, injection, opening)
         put_sequence(packet, packet.sequence + injection.length & MASK)
-        _count(plane, opening)
-    else:
-        _replace(plane, passage, entry, injection, opening)
+    _count(plane, opening)
+
+
+def _can_share(packet: Packet, opening: Opening, first: int) -> bool:
+    """Whether the header can stand in the client's own first segment. That saves a packet, the target's answer to it
+    and a wake-up of the target's. A reset carries no data, an urgent pointer would have to move, and a super-packet
+    is cut by its sender's segment size."""
+    if packet.flags & (RST | URG) or packet.state is _SEGMENTED or packet.payload == packet.end:
+        return False
+    options_bytes = packet.payload - packet.transport - _TCP_HEADER_BYTES
+    return opening.fits_before(packet.end - packet.payload, options_bytes, first)
 
 
 def _remember(opening: Opening, passage: Passage) -> None:

@@ -1,9 +1,11 @@
 """The rule by which a target gets its Proxy Protocol v2 header in a stream that nobody terminates.
 
-The header is a segment of its own in front of the client's first byte. Nobody's retransmission queue holds it, so it
-is sent again with every client segment that starts at that byte, until the target has acknowledged it all. To repeat
-it is harmless: the target discards what it has. So any node can do it at any time and none needs to know whether
-another has done it already; that the target has it (`acked`) is told to peers, but only saves work.
+The header is a segment of its own in front of the client's first byte, so nothing grows that might not fit; where
+the client's first data is so short that both fit the target's segment size, they are one segment. Nobody's
+retransmission queue holds the header, so it is sent again with every client segment that starts at that byte, until the
+target has acknowledged it all. To repeat it is harmless: the target discards what it has. So any node can do it at any
+time and none needs to know whether another has done it already; that the target has it is told to peers, but only
+saves work.
 
 What becomes of a client's segment is a table, `EMISSIONS`: by the placement of the target group, by whether the
 header is acknowledged, and by where the segment starts:
@@ -67,7 +69,7 @@ class Emission(Enum):
     SHIFT = "shift"
     """Goes on with the number that the target knows."""
     LEAD = "lead"
-    """The header first, then the segment, shifted."""
+    """The header first, then the segment, shifted; or both in one."""
     REPLACE = "replace"
     """The header instead."""
     PROBED = "probed"
@@ -177,6 +179,12 @@ class Opening:
         if self.edge is None:
             return len(self.header)
         return min(max(distance(self.edge, first), 0), len(self.header))
+
+    def fits_before(self, payload_bytes: int, options_bytes: int, first: int) -> bool:
+        """Whether header and data are no more than one segment of the target's, and there is room for the header."""
+        whole = len(self.header)
+        together = whole + payload_bytes + options_bytes
+        return not self.acked_bytes and together <= self.mss and self.sendable(first) == whole
 
     def pieces(self, first: int, at_least: int = 0) -> Iterator[tuple[int, bytes]]:
         """(sequence number, bytes) of the segments that carry what is to be sent now, in order.

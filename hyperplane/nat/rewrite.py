@@ -64,15 +64,18 @@ def replace_payload(packet: Packet, data: bytes) -> None:
 
 
 def insert_payload(packet: Packet, data: bytes) -> None:
-    """Put `data`, an even number of bytes, before a datagram's own. The buffer has room for it behind the packet."""
+    """Put `data`, an even number of bytes, before a segment's or datagram's own. The buffer has room for it."""
     buffer, payload, end, size = packet.buffer, packet.payload, packet.end, len(data)
     assert size % 2 == 0, "what follows must stay at the same parity for the sum"
     buffer[payload + size : end + size] = buffer[payload:end]
     buffer[payload : payload + size] = data
     resize(packet, size)
-    _put_word(buffer, packet.transport + _UDP_LENGTH, packet.end - packet.transport)
-    if packet.checksum >= 0:  # the length is summed twice: in the header and in the pseudo-header
-        packet.checksum = (packet.checksum - ones_sum(data) - 2 * size) % MODULUS
+    lengths = 1  # in the pseudo-header
+    if packet.protocol != TCP:
+        lengths = 2  # and in the header
+        _put_word(buffer, packet.transport + _UDP_LENGTH, packet.end - packet.transport)
+    if packet.checksum >= 0:
+        packet.checksum = (packet.checksum - ones_sum(data) - lengths * size) % MODULUS
 
 
 def rewrite(packet: Packet, new_tuple: bytes, addresses: int, transport: int, identification: int) -> None:
