@@ -48,7 +48,7 @@ def _see_more(connection: socket.socket, count: int, end_at: float) -> bytes:
     poller.register(connection, select.POLLIN | select.POLLRDHUP)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count + 1)
     try:
-        while events := poller.poll(max(0.0, end_at - time.monotonic()) * 1000):
+        while (left_s := end_at - time.monotonic()) > 0 and (events := poller.poll(left_s * 1000)):
             seen = connection.recv(HEADER_BYTES_MAX, socket.MSG_PEEK | socket.MSG_DONTWAIT)
             if len(seen) > count:
                 return seen

@@ -6,7 +6,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from ipaddress import ip_address
 
 import pytest
@@ -55,9 +55,14 @@ Ends = tuple[socket.socket, socket.socket]
 
 @contextlib.contextmanager
 def taking(served: socket.socket, timeout_s: float = HANG_GUARD_S) -> Iterator["Future[ProxyHeader | None]"]:
-    """`take_header` in a thread of its own."""
+    """`take_header` in a thread of its own, which ends with the test whatever happens."""
     with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(take_header, served, timeout_s)
+        taken = pool.submit(take_header, served, timeout_s)
+        try:
+            yield taken
+        finally:
+            if wait([taken], HANG_GUARD_S).not_done:
+                served.shutdown(socket.SHUT_RD)
 
 
 def until_waiting_for_more_than(count: int, served: socket.socket) -> None:
