@@ -52,46 +52,50 @@ def inject_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: I
     if not original:
         _to_client(plane, passage, entry, injection)
     elif not passage.packet.flags & SYN:  # a SYN's number is the client's own
-        _to_target(plane, passage, entry, injection)
+        return _to_target(plane, passage, entry, injection)
     return None
 
 
-def _to_target(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> None:
+def _to_target(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> Verdict | None:
     packet = passage.packet
     sequence = packet.sequence
     if injection.opening is not None:
-        _open(plane, passage, entry, injection, injection.opening)
-        return
+        return _open(plane, passage, entry, injection, injection.opening)
     # Nearly every segment of an open stream is within a window of its beginning, or far beyond it.
     if sequence - injection.first & MASK >= WINDOW_BYTES_MAX and not injection.marks & HEADER_PAST:
         beyond = distance(sequence, injection.first)
-        if beyond < -1:
-            return
-        if beyond > 0 and injection.mark(HEADER_PAST):
+        if beyond < 0:
+            emission = injection.emission(sequence, packet.flags, packet.end - packet.payload)
+            if emission is not Emission.SHIFT:
+                return DROPS[DropReason.ACROSS_FIRST_BYTE] if emission is Emission.REFUSE else None
+        elif injection.mark(HEADER_PAST):
             plane.replication.tell(entry)
     put_sequence(packet, sequence + injection.length & MASK)
+    return None
 
 
 # --- before the header is acknowledged -----------------------------------------------------
 
 
-def _open(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection, opening: Opening) -> None:
+def _open(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection, opening: Opening) -> Verdict | None:
     """A client's segment while the header is not acknowledged."""
     packet, protections = passage.packet, plane.protections
     emission = injection.emission(packet.sequence, packet.flags, packet.end - packet.payload)
     if emission is Emission.PASS:
         if opening.acked_bytes and -1 <= distance(packet.sequence, injection.first) <= 0:
             put_sequence(packet, packet.sequence + opening.acked_bytes & MASK)
-        return
+        return None
+    if emission is Emission.REFUSE:
+        return DROPS[DropReason.ACROSS_FIRST_BYTE]
     if emission is Emission.SHIFT or (opening.sent and not protections.repeats):
         put_sequence(packet, packet.sequence + injection.length & MASK)
-        return
+        return None
     if packet.flags & ACK:
         _remember(opening, passage)
     opening.header = opening.header or entry.proxy_header()
     if emission is Emission.REPLACE and protections.replaces:
         _replace(plane, passage, entry, injection, opening)
-        return
+        return None
     if _can_share(packet, opening, injection.first):
         opening.sent_bytes = injection.length
         insert_payload(packet, opening.header)
@@ -100,6 +104,7 @@ def _open(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection
         passage.leading = _pieces(entry, injection, opening)
         put_sequence(packet, packet.sequence + injection.length & MASK)
     _count(plane, opening)
+    return None
 
 
 def _can_share(packet: Packet, opening: Opening, first: int) -> bool:

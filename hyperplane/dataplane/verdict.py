@@ -59,6 +59,9 @@ class DropReason(Enum):
     HEADER_DOES_NOT_FIT = "header_does_not_fit"
     """A datagram that the Proxy Protocol header makes too long, or a super-packet: only the kernel can cut it, and
     every piece would need a header."""
+    ACROSS_FIRST_BYTE = "across_first_byte"
+    """A segment that starts before the client's first byte and ends behind it: the target would take its end for the
+    beginning of the stream, and get no header."""
 
 
 class Accept(NamedTuple):

@@ -16,6 +16,10 @@ header is acknowledged, and by where the segment starts:
     FIRST    at the first byte, with data, FIN or RST: what needs the header before it
     RESET    at the first byte, a RST without ACK: a header made of it would acknowledge nothing
     BEYOND   after the first byte
+    ACROSS   before it, and ends behind it: no client's stream has such a segment
+
+What is ACROSS is refused. Its receiver would cut off what it has (RFC 9293 section 3.10.7.4) and take the rest for
+the stream's beginning: without a header, or with one of the client's own making.
 
 With `on_first_ack` the bare ACK that ends the handshake is *replaced*: were it forwarded as well, a target would
 believe the handshake complete and would not repeat its SYN-ACK, the only thing that brings a silent client to send
@@ -59,6 +63,7 @@ class Start(IntEnum):
     FIRST = 3
     RESET = 4
     BEYOND = 5
+    ACROSS = 6
 
 
 class Emission(Enum):
@@ -76,6 +81,7 @@ class Emission(Enum):
     """The header instead, if only its own room in the target's window keeps the client from sending; else PASS."""
     REMEMBERED = "remembered"
     """The header first, if this node knows what it has to acknowledge; else PASS."""
+    REFUSE = "refuse"
 
 
 _WITH_PAYLOAD, _AT_ONCE = HeaderPlacement.ON_FIRST_ACK_WITH_PAYLOAD, HeaderPlacement.ON_FIRST_ACK
@@ -87,14 +93,19 @@ EMISSIONS: dict[tuple[HeaderPlacement, Start], Emission] = {
     (_AT_ONCE, Start.FIRST): Emission.LEAD,
     (_AT_ONCE, Start.RESET): Emission.REMEMBERED,
     (_AT_ONCE, Start.BEYOND): Emission.SHIFT,
+    (_AT_ONCE, Start.ACROSS): Emission.REFUSE,
     (_WITH_PAYLOAD, Start.OLD): Emission.PASS,
     (_WITH_PAYLOAD, Start.PROBE): Emission.PROBED,
     (_WITH_PAYLOAD, Start.BARE): Emission.PASS,
     (_WITH_PAYLOAD, Start.FIRST): Emission.LEAD,
     (_WITH_PAYLOAD, Start.RESET): Emission.REMEMBERED,
     (_WITH_PAYLOAD, Start.BEYOND): Emission.SHIFT,
+    (_WITH_PAYLOAD, Start.ACROSS): Emission.REFUSE,
 }
-"""While the header is not acknowledged; afterwards all but OLD is SHIFT. Complete: a test walks every pair."""
+"""While the header is not acknowledged. Complete: a test walks every pair."""
+
+_EMISSIONS_ACKED = {Start.OLD: Emission.PASS, Start.ACROSS: Emission.REFUSE}
+"""Afterwards; all else is SHIFT."""
 
 
 def start_of(sequence: int, flags: int, payload_bytes: int, first: int) -> Start:
@@ -103,7 +114,9 @@ def start_of(sequence: int, flags: int, payload_bytes: int, first: int) -> Start
     if place > 0:
         return Start.BEYOND
     if place < 0:
-        return Start.PROBE if place == -1 and payload_bytes <= 1 and not flags & (FIN | RST) else Start.OLD
+        if place + payload_bytes + bool(flags & FIN) > 0:
+            return Start.ACROSS
+        return Start.PROBE if place == -1 and not flags & (FIN | RST) else Start.OLD
     if payload_bytes or flags & FIN:
         return Start.FIRST
     if flags & RST:
@@ -232,7 +245,7 @@ class Injection:
         """What becomes of a client's segment without SYN."""
         start = start_of(sequence, flags, payload_bytes, self.first)
         if self.opening is None:
-            return Emission.PASS if start is Start.OLD else Emission.SHIFT
+            return _EMISSIONS_ACKED.get(start, Emission.SHIFT)
         emission = EMISSIONS[self.placement, start]
         if emission is Emission.PROBED:
             return Emission.REPLACE if self._only_header_is_in_the_way(self.opening) else Emission.PASS

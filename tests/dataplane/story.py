@@ -15,7 +15,7 @@ the same for the other way. `passes`, `dropped` and `answered` say what shall be
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from hyperplane.dataplane.verdict import Drop, DropReason, Reply
 from hyperplane.wire.packet import ChecksumState
@@ -49,6 +49,8 @@ class Step:
     moved: dict[str, int] = field(default_factory=dict)
     flows: int | None = None
     """How many flows there are afterwards, where that is the point."""
+    leading: tuple[bytes, ...] = ()
+    """Packets of the node's own that leave before this one; where time passes, that its timers send."""
 
 
 class Road:
@@ -142,6 +144,7 @@ class Road:
         yield self.up(ACK, sequence=1001, acknowledgment=2001)
 
 
+AnyRoad = TypeVar("AnyRoad", bound=Road)
 Story = Callable[[Road], Iterator[Step]]
 
 ALL_ROADS = tuple((family, state) for family in (4, 6) for state in (ChecksumState.FINISHED, ChecksumState.UNFINISHED))
@@ -169,13 +172,14 @@ class Stories:
         return [f"{description}, IPv{family}, {state.name.lower()}" for description, _, (family, state) in self.rows]
 
 
-def play(told: Story, road: Road, node: Node | None = None) -> list[tuple[Step, bytes]]:
+def play(told: Callable[[AnyRoad], Iterator[Step]], road: AnyRoad, node: Node | None = None) -> list[tuple[Step, bytes]]:
     """Run a story and hold it to every word. Returns what left, for more judges."""
     node = node or road.zone().node(0)
     left = []
     for number, step in enumerate(told(road)):
         if step.packet is None:
             moved = node.pass_time(step.now)
+            assert tuple(node.dataplane.packets_to_send()) == tuple((it, EXIT) for it in step.leading), f"step {number}"
         else:
             came = node.send(step.packet, step.eni, step.now, step.state)
             if step.reason is None:
@@ -186,6 +190,7 @@ def play(told: Story, road: Road, node: Node | None = None) -> list[tuple[Step, 
             else:
                 assert came.verdict == Drop(step.reason), f"step {number}"
             assert came.packet == step.out, f"step {number}"
+            assert came.leading == step.leading, f"step {number}"
             left.append((step, came.packet))
             moved = dict(came.moved)
         assert moved == step.moved, f"step {number}"
