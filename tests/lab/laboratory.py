@@ -1,10 +1,11 @@
 """The lab as a user has it: brought up and down by the command line, looked at through what it shows to anybody.
 
-The tests' lab is the packaged one and more: its lab file with three things added, so that strangers can stand in as
+The tests' lab is the packaged one and more: its lab file with four things added, so that strangers can stand in as
 targets and as bystanders while everything of the packaged lab stays as it is:
 
 - a target group of one address, `STAND_IN`, on which a test may start any server, for TCP and for UDP;
 - listeners to it on port `STAND_IN_PORT`, and on `IMPATIENT_PORT` with the shortest idle timeout there is;
+- listeners to it with a Proxy Protocol v2 header, to the same port: `PROXY_PORT` and two more;
 - `hp-neighbour` beside consumer-a, and `hp-bystander` beside target-1, which is no target.
 """
 
@@ -53,6 +54,10 @@ TARGET_PORT, ECHO_PORT = 8080, 8053
 PLAIN_PORT, PLAIN_TARGET_PORT = 8081, 8081
 """The listener without Proxy Protocol v2, and where it leads."""
 STAND_IN, STAND_IN_PORT, IMPATIENT_PORT = "10.9.3.30", 9000, 9060
+PROXY_PORT, PROXY_AT_ONCE_PORT, PROXY_DATAGRAM_PORT = 9100, 9101, 9102
+HEADER_PLACEMENT = "proxy_protocol_v2.client_to_server.header_placement"
+PLACEMENTS = {PROXY_PORT: "on_first_ack_with_payload", PROXY_AT_ONCE_PORT: "on_first_ack"}
+"""Listeners to the stand-in at the same port, with a Proxy Protocol v2 header: in every datagram, or placed so."""
 NEIGHBOUR_ADDRESS, BYSTANDER_ADDRESS = "10.0.1.60", "10.9.3.40"
 
 HANG_GUARD_S = 30.0
@@ -79,7 +84,7 @@ def tests_lab() -> Document:
     vpcs = {vpc["name"]: vpc for vpc in document["vpcs"]}
     for name in ("consumer-a", "consumer-b", "consumer-c"):
         group = vpcs[name]["security_groups"][0]
-        rule = {"ports": "9000-9099", "source": vpcs[name]["cidr"]}
+        rule = {"ports": "9000-9199", "source": vpcs[name]["cidr"]}
         group["inbound"] = [*group["inbound"], *({"protocol": protocol, **rule} for protocol in ("tcp", "udp"))]
     vpcs["consumer-a"]["instances"].append({"name": "neighbour", "subnet": "az1", "address": NEIGHBOUR_ADDRESS})
     vpcs["provider"]["instances"].append({"name": "bystander", "subnet": "target-az1", "address": BYSTANDER_ADDRESS})
@@ -91,6 +96,12 @@ def tests_lab() -> Document:
         balancer["listeners"].append(listener)
     impatient = {"protocol": "TCP", "port": IMPATIENT_PORT, "target_group": "stand-in-tcp", "idle_timeout_s": 60}
     balancer["listeners"].append(impatient)
+    for port in (*PLACEMENTS, PROXY_DATAGRAM_PORT):
+        protocol = "TCP" if port in PLACEMENTS else "UDP"
+        group = {"name": f"proxy-{port}", "vpc": "provider", "protocol": protocol, "cross_zone": True, "port": port}
+        attributes = {"proxy_protocol_v2.enabled": True, HEADER_PLACEMENT: PLACEMENTS.get(port, PLACEMENTS[PROXY_PORT])}
+        document["target_groups"].append({**group, "targets": [{"address": STAND_IN}], "attributes": attributes})
+        balancer["listeners"].append({"protocol": protocol, "port": port, "target_group": group["name"]})
     return document
 
 
