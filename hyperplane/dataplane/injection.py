@@ -93,17 +93,21 @@ def _open(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection
     if packet.flags & ACK:
         _remember(opening, passage)
     opening.header = opening.header or entry.proxy_header()
+    opening.sent = True
+    sent_before = opening.sent_bytes
     if emission is Emission.REPLACE and protections.replaces:
-        _replace(plane, passage, entry, injection, opening)
-        return None
-    if _can_share(packet, opening, injection.first):
+        goes = _replace(plane, passage, entry, injection, opening)
+    elif _can_share(packet, opening, injection.first):
+        goes = True
         opening.sent_bytes = injection.length
         insert_payload(packet, opening.header)
         passage.added_bytes = injection.length
     else:
         passage.leading = _pieces(entry, injection, opening)
+        goes = bool(passage.leading)
         put_sequence(packet, packet.sequence + injection.length & MASK)
-    _count(plane, opening)
+    if goes:
+        plane.counters.add(Count.HEADERS_REPEATED if sent_before else Count.HEADERS_SENT)
     return None
 
 
@@ -153,13 +157,11 @@ def _header_segment(entry: FlowEntry, opening: Opening, number: int, data: bytes
     return Outgoing(packet, entry.balancer.number)
 
 
-def _count(plane: Plane, opening: Opening) -> None:
-    plane.counters.add(Count.HEADERS_REPEATED if opening.sent else Count.HEADERS_SENT)
-    opening.sent = True
+def _replace(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection, opening: Opening) -> bool:
+    """The header in the place of an ACK. Into a closed window nothing goes but the ACK; the timer asks again.
 
-
-def _replace(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection, opening: Opening) -> None:
-    """The header in the place of an ACK. Into a closed window nothing goes but the ACK; the timer asks again."""
+    Whether the header goes.
+    """
     packet = passage.packet
     pieces = list(opening.pieces(injection.first))
     if pieces:
@@ -168,15 +170,14 @@ def _replace(plane: Plane, passage: Passage, entry: FlowEntry, injection: Inject
         opening.sent_bytes = max(opening.sent_bytes, distance(number, injection.first) + len(data))
         put_sequence(packet, number)
         put_flags(packet, PSH | ACK)
+        passage.added_bytes = len(data) - (packet.end - packet.payload)
         replace_payload(packet, data)
-        passage.added_bytes = len(data)
-        _count(plane, opening)
     else:
         put_sequence(packet, injection.first + opening.acked_bytes & MASK)
-        opening.sent = True
     if not opening.timed and plane.protections.resends:
         opening.timed = True
         plane.headers.start(entry, opening, passage.now)
+    return bool(pieces)
 
 
 def resend_headers(plane: Plane, now: float) -> None:
@@ -186,8 +187,8 @@ def resend_headers(plane: Plane, now: float) -> None:
         assert injection is not None and injection.opening is not None
         if entry.state == State.RESET or not (entry.endpoint.available and entry.balancer.available):
             continue
+        plane.counters.add(Count.HEADERS_RESENT if injection.opening.sent_bytes else Count.HEADERS_SENT)
         plane.outgoing.extend(_pieces(entry, injection, injection.opening, at_least=1))
-        plane.counters.add(Count.HEADERS_RESENT)
         plane.headers.start(entry, injection.opening, now)
 
 
@@ -217,7 +218,10 @@ def _near_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: In
         _learn(plane, passage, entry, injection)
         missing = injection.missing(acknowledgment)
         if missing and protections.narrows and not packet.flags & RST:
-            put_window(packet, narrowed(packet.window, missing, _scale_of_target(plane, passage, entry)))
+            offered = narrowed(packet.window, missing, _scale_of_target(plane, passage, entry))
+            put_window(packet, offered)
+            if injection.opening is not None:
+                injection.opening.hides = offered == 0 < packet.window
     if protections.clamps:
         known = injection.to_client(acknowledgment)
     else:
@@ -240,7 +244,7 @@ def _learn(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injectio
     if new & HEADER_PAST or (new and opening is not None and _others_may_resend(injection, opening)):
         plane.replication.tell(entry)
     if injection.opening is not None and injection.opening.sent:
-        _send_rest(entry, passage, injection, injection.opening)
+        _send_rest(plane, passage, entry, injection, injection.opening)
 
 
 def _others_may_resend(injection: Injection, opening: Opening) -> bool:
@@ -248,10 +252,11 @@ def _others_may_resend(injection: Injection, opening: Opening) -> bool:
     return injection.placement is HeaderPlacement.ON_FIRST_ACK and not opening.timed
 
 
-def _send_rest(entry: FlowEntry, passage: Passage, injection: Injection, opening: Opening) -> None:
+def _send_rest(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection, opening: Opening) -> None:
     """The target has made room for more of the header than was ever sent."""
     opening.header = opening.header or entry.proxy_header()
     if opening.sendable(injection.first) > max(opening.sent_bytes, opening.acked_bytes):
+        plane.counters.add(Count.HEADERS_SENT, not opening.sent_bytes)
         passage.leading = _pieces(entry, injection, opening)
 
 

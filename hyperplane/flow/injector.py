@@ -117,11 +117,9 @@ def start_of(sequence: int, flags: int, payload_bytes: int, first: int) -> Start
         if place + payload_bytes + bool(flags & FIN) > 0:
             return Start.ACROSS
         return Start.PROBE if place == -1 and not flags & (FIN | RST) else Start.OLD
-    if payload_bytes or flags & FIN:
-        return Start.FIRST
-    if flags & RST:
-        return Start.FIRST if flags & ACK else Start.RESET
-    return Start.BARE
+    if flags & RST and not flags & ACK:
+        return Start.RESET
+    return Start.FIRST if payload_bytes or flags & (FIN | RST) else Start.BARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +147,7 @@ class Opening:
         "acknowledgment",
         "edge",
         "header",
+        "hides",
         "mss",
         "options",
         "resends",
@@ -166,11 +165,13 @@ class Opening:
     """Of the header, as far as seen here."""
     edge: int | None
     """The target's right edge: the first sequence number that it does not take."""
+    hides: bool
+    """Whether the client, when it was last told, saw no window only because the header needs its room."""
     mss: int
     """The largest segment that the target takes, without its options' bytes; 0 is not known."""
     sent: bool
-    """Whether this node has sent the header: then the client's last acknowledgment, window, timestamps and IP fields
-    are here."""
+    """Whether this node has had the header to send: then the client's last acknowledgment, window, timestamps and IP
+    fields are here."""
     sent_bytes: int
     """How far into the header this node has sent."""
     timed: bool
@@ -181,7 +182,7 @@ class Opening:
         self.header = b""
         self.acked_bytes = self.sent_bytes = self.mss = self.resends = 0
         self.edge: int | None = None
-        self.sent = self.timed = False
+        self.sent = self.timed = self.hides = False
         self.acknowledgment = self.window = self.traffic_class = 0
         self.ttl = 64
         self.options = b""
@@ -194,10 +195,12 @@ class Opening:
         return min(max(distance(self.edge, first), 0), len(self.header))
 
     def fits_before(self, payload_bytes: int, options_bytes: int, first: int) -> bool:
-        """Whether header and data are no more than one segment of the target's, and there is room for the header."""
-        whole = len(self.header)
-        together = whole + payload_bytes + options_bytes
-        return not self.acked_bytes and together <= self.mss and self.sendable(first) == whole
+        """Whether header and data are no more than one segment of the target's, and there is room for both: a client
+        that asks whether its window has opened sends a byte too many, and a segment may be dropped whole for that."""
+        together = len(self.header) + payload_bytes
+        if self.acked_bytes or together + options_bytes > self.mss:
+            return False
+        return self.edge is None or distance(self.edge, first) >= together
 
     def pieces(self, first: int, at_least: int = 0) -> Iterator[tuple[int, bytes]]:
         """(sequence number, bytes) of the segments that carry what is to be sent now, in order.
@@ -248,14 +251,10 @@ class Injection:
             return _EMISSIONS_ACKED.get(start, Emission.SHIFT)
         emission = EMISSIONS[self.placement, start]
         if emission is Emission.PROBED:
-            return Emission.REPLACE if self._only_header_is_in_the_way(self.opening) else Emission.PASS
+            return Emission.REPLACE if self.opening.hides else Emission.PASS
         if emission is Emission.REMEMBERED:
             return Emission.LEAD if self.opening.sent else Emission.PASS
         return emission
-
-    def _only_header_is_in_the_way(self, opening: Opening) -> bool:
-        """Whether the target's window has room, but not for more than the header: the client sees none."""
-        return opening.edge is not None and 0 < distance(opening.edge, self.first) <= self.length
 
     def to_target(self, sequence: int) -> int:
         if self.marks & HEADER_PAST:

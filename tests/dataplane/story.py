@@ -172,7 +172,9 @@ class Stories:
         return [f"{description}, IPv{family}, {state.name.lower()}" for description, _, (family, state) in self.rows]
 
 
-def play(told: Callable[[AnyRoad], Iterator[Step]], road: AnyRoad, node: Node | None = None) -> list[tuple[Step, bytes]]:
+def play(
+    told: Callable[[AnyRoad], Iterator[Step]], road: AnyRoad, node: Node | None = None
+) -> list[tuple[Step, bytes]]:
     """Run a story and hold it to every word. Returns what left, for more judges."""
     node = node or road.zone().node(0)
     left = []
