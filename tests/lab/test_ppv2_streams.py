@@ -7,10 +7,11 @@ import pytest
 from scapy.layers.inet import TCP
 
 from tests.lab.capture import Capture
-from tests.lab.ends import Pair, receive_exactly
-from tests.lab.laboratory import CONSUMERS, LINK, PLACEMENTS, PROXY_AT_ONCE_PORT, PROXY_PORT, TARGET_1, Lab
+from tests.lab.ends import Pair, listening, receive_exactly, tcp_socket, wrong_sums
+from tests.lab.laboratory import CONSUMER_A, CONSUMERS, LINK, PLACEMENTS, PROXY_AT_ONCE_PORT, PROXY_PORT, TARGET_1, Lab
 from tests.lab.ppv2_oracle import CRC_AT, HEADER_BYTES, crc32c, header, payload
 from tests.lab.proxy_clients import HEADER_CLIENT_PORTS, header_of, pairs_of_all
+from tests.lab.test_offloads import FEATURES, without
 
 pytestmark = pytest.mark.netns
 
@@ -75,9 +76,9 @@ def test_pp_01_on_first_ack_it_replaces_the_ack_of_the_handshake(lab: Lab, steer
             assert receive_exactly(pair.target, HEADER_BYTES) == header_of(consumer, client_port, port)
         packets = capture.packets()
     for consumer, pair in pairs.items():
-        syn, first, *_ = own(packets, pair)
-        assert (syn[TCP].flags, first[TCP].flags) == ("S", "PA")
-        assert first[TCP].seq == (syn[TCP].seq + 1) & 0xFFFFFFFF
+        sent = own(packets, pair)
+        first = next(packet for packet in sent if not packet[TCP].flags.S)
+        assert (first[TCP].flags, first[TCP].seq) == ("PA", (sent[0][TCP].seq + 1) & 0xFFFFFFFF)
         assert payload(first) == header_of(consumer, client_port, port)
 
 
@@ -88,7 +89,7 @@ def test_pp_01_on_first_ack_with_payload_a_silent_client_has_no_header(lab: Lab,
         lab.settle()
         for pair in pairs.values():
             sent = own(capture.packets(), pair)
-            assert [str(packet[TCP].flags) for packet in sent[:2]] == ["S", "A"]
+            assert {str(packet[TCP].flags) for packet in sent} == {"S", "A"}
             assert stream(sent) == b""
         for consumer, pair in pairs.items():
             pair.client.sendall(SHORT)
@@ -108,14 +109,43 @@ def test_pp_36_a_header_of_the_clients_own_is_its_payload(lab: Lab, port: int) -
             assert receive_exactly(pair.target, 2 * HEADER_BYTES) == header_of(consumer, client_port, port) + forged
 
 
+@pytest.mark.parametrize("features", [(), FEATURES], ids=["offloads", "no-offloads"])
 @pytest.mark.parametrize("port", PLACEMENTS, ids=PLACEMENTS.values())
-def test_pp_42_two_megabytes_behind_the_header_and_two_back(lab: Lab, steering: str, port: int) -> None:
-    """Streams of all consumers keep their bytes in order behind it."""
-    client_port = HEADER_CLIENT_PORTS[steering] + 5
-    with pairs_of_all(port, client_port) as pairs:
+def test_pp_40_no_checksum_is_wrong_and_nothing_too_long(
+    lab: Lab, steering: str, tmp_path: Path, port: int, features: tuple[str, ...]
+) -> None:
+    """Two megabytes behind the header and two back. Without offloads the ends compute and verify every checksum."""
+    client_port = HEADER_CLIENT_PORTS[steering] + 5 + len(features)
+    before = wrong_sums()
+    with (
+        without(features, (*CONSUMERS, TARGET_1)),
+        Capture(tmp_path, TARGET_1, LINK, f"tcp port {port}") as capture,
+        pairs_of_all(port, client_port) as pairs,
+    ):
         for consumer, pair in pairs.items():
-            pair.client.sendall(SHORT)
-            told = receive_exactly(pair.target, HEADER_BYTES + len(SHORT))
-            assert told == header_of(consumer, client_port, port) + SHORT
+            pair.client.sendall(LONG)
+            told = receive_exactly(pair.target, HEADER_BYTES + len(LONG))
+            assert told == header_of(consumer, client_port, port) + LONG
             pair.transfer(2 << 20)
             pair.transfer(2 << 20, up=False)
+        if features:
+            assert max(packet.len for packet in capture.packets()) == 1500
+    assert wrong_sums() == before
+
+
+@pytest.mark.parametrize("port", PLACEMENTS, ids=PLACEMENTS.values())
+def test_pp_42_the_header_is_not_counted_as_the_clients_bytes(
+    lab: Lab, steering: str, tmp_path: Path, port: int
+) -> None:
+    """The counter moves by what the client has sent, as its own link shows."""
+    client_port = HEADER_CLIENT_PORTS[steering] + 20
+    before = lab.counters()
+    with Capture(tmp_path, CONSUMER_A, LINK, f"tcp dst port {port}") as capture, listening(port=port) as listener:
+        client = tcp_socket(CONSUMER_A)
+        client.bind(("0.0.0.0", client_port))
+        with Pair(port=port, client=client, listener=listener) as pair:
+            client.sendall(SHORT)
+            receive_exactly(pair.target, HEADER_BYTES + len(SHORT))
+            pair.reset()
+        moved = lab.moved_since(before)
+    assert moved["bytes_original"] == sum(packet.len for packet in capture.packets())
