@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from netns.link import Netlink
 from netns.link_state import LinkState
 from netns.namespace import inside
+from netns.offload import cut_datagrams, cuts_datagrams
 from netns.route import describe_route, is_same_route, route_place
 from netns.sysctl import link_sysctls, set_sysctls
 from netns.topology import Bridge, LinkEnd, Namespace, Route
@@ -48,6 +49,7 @@ class _Settler:
 
     def run(self) -> Iterator[str]:
         yield from self._match_sysctls()
+        yield from self._match_offloads()
         for end in self._ends:
             yield from self._match_end(end)
         if self._space.bridges:
@@ -68,6 +70,17 @@ class _Settler:
             changed = [name for end in self._ends for name in set_sysctls(link_sysctls(end.name, end.sysctls))]
         if changed:
             yield f"set {', '.join(changed)}"
+
+    def _match_offloads(self) -> Iterator[str]:
+        wanted = {end.name: end.cuts_datagrams for end in self._ends if end.cuts_datagrams is not None}
+        if not wanted:
+            return
+        with inside(self._space.name):
+            changed = {link: cut for link, cut in wanted.items() if cuts_datagrams(link) is not cut}
+            for link, cut in changed.items():
+                cut_datagrams(link, cut)
+        for link, cut in changed.items():
+            yield f"{link} {'cuts' if cut else 'passes'} UDP super-packets"
 
     def _match_end(self, end: LinkEnd) -> Iterator[str]:
         state = self._links[end.name]

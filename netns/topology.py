@@ -108,6 +108,9 @@ class LinkEnd:
     routes: tuple[Route, ...] = ()
     sysctls: Sysctls = ()
     """Per link: ipv4.arp_ignore means net.ipv4.conf.<name>.arp_ignore; likewise ipv6."""
+    cuts_datagrams: bool | None = None
+    """Whether UDP super-packets are cut into their datagrams before they leave by this end (`offload.py`). None: as the
+    kernel has it, or whoever else has set it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def _link(node: Node) -> Link:
 
 
 def _end(node: Node) -> LinkEnd:
-    node.only("namespace", "name", "mac", "mtu", "addresses", "bridge", "routes", "sysctls")
+    node.only("namespace", "name", "mac", "mtu", "addresses", "bridge", "routes", "sysctls", "cuts_datagrams")
     return LinkEnd(
         namespace=node.require("namespace").text(),
         name=node.require("name").text(),
@@ -96,6 +96,7 @@ def _end(node: Node) -> LinkEnd:
         bridge=_text(node, "bridge"),
         routes=tuple(_route(item) for item in _items(node, "routes")),
         sysctls=_sysctls(node),
+        cuts_datagrams=_flag(node, "cuts_datagrams"),
     )
 
 
@@ -144,6 +145,11 @@ def _texts(node: Node, key: str) -> tuple[str, ...]:
 def _number(node: Node, key: str, default: _Default) -> int | _Default:
     child = node.optional(key)
     return default if child is None else child.integer(0, NUMBER_MAX)
+
+
+def _flag(node: Node, key: str) -> bool | None:
+    child = node.optional(key)
+    return None if child is None else child.boolean()
 
 
 def _mtu(node: Node) -> int:

@@ -23,7 +23,7 @@ from hashlib import sha256
 
 from hyperplane.control.resources import AvailabilityZone, Instance, Subnet, Vpc
 from hyperplane.control.store import Store
-from hyperplane.snapshot import Eni, Snapshot
+from hyperplane.snapshot import Eni, EniKind, Protocol, Snapshot
 from netns.crossing import crossing_end, crossing_namespace
 from netns.names import PREFIX, short_link_name
 from netns.topology import (
@@ -114,9 +114,14 @@ def _router(store: Store, vpc: Vpc) -> Namespace:
     return Namespace(router_namespace(vpc), ROUTER_SYSCTLS, bridges, ROUTER_RULES)
 
 
-def _bridge_end(store: Store, subnet: Subnet, name: str) -> LinkEnd:
-    vpc = store.get(Vpc, subnet.vpc_id)
-    return LinkEnd(router_namespace(vpc), name, mtu=store.fabric.mtu, bridge=subnet_bridge(subnet))
+def _bridge_end(store: Store, subnet: Subnet, name: str, cuts_datagrams: bool | None = None) -> LinkEnd:
+    return LinkEnd(
+        router_namespace(store.get(Vpc, subnet.vpc_id)),
+        name,
+        mtu=store.fabric.mtu,
+        bridge=subnet_bridge(subnet),
+        cuts_datagrams=cuts_datagrams,
+    )
 
 
 def _instance_links(store: Store) -> Iterator[Link]:
@@ -133,10 +138,35 @@ def _instance_links(store: Store) -> Iterator[Link]:
         yield Link(_bridge_end(store, subnet, short_link_name("i", instance.name)), own_end)
 
 
+def _leading_datagrams(snapshot: Snapshot) -> set[tuple[str, int]]:
+    """(zone id, number) of the ENIs by which datagrams come that get a Proxy Protocol header each.
+
+    A node cannot cut a sender's super-packet, because nobody tells it where: it has to come in pieces.
+    """
+    groups = {
+        group.target_group_id
+        for group in snapshot.target_groups
+        if group.protocol is Protocol.UDP and group.proxy_protocol_v2 is not None
+    }
+    balancers = {
+        balancer.load_balancer_id
+        for balancer in snapshot.load_balancers
+        if any(listener.target_group_id in groups for listener in balancer.listeners)
+    }
+    exits = {(zone.zone_id, eni.number) for zone in snapshot.zones for eni in zone.enis if eni.owner_id in balancers}
+    return {
+        (zone.zone_id, eni.number)
+        for zone in snapshot.zones
+        for eni in zone.enis
+        if (zone.zone_id, eni.load_balancer_eni) in exits
+    }
+
+
 def _fabric_links(store: Store, snapshot: Snapshot) -> Iterator[Link]:
     compiled: dict[str, tuple[AvailabilityZone, Eni]] = {
         eni.eni_id: (AvailabilityZone(zone.name, zone.zone_id), eni) for zone in snapshot.zones for eni in zone.enis
     }
+    leading = _leading_datagrams(snapshot)
     for _, interface in store.interfaces():
         zone, eni = compiled[interface.eni_id]
         subnet = store.get(Subnet, interface.subnet_id)
@@ -150,6 +180,11 @@ def _fabric_links(store: Store, snapshot: Snapshot) -> Iterator[Link]:
         )
         assert end.name == eni.interface, "snapshot and ground give an interface one name"
         yield Link(
-            _bridge_end(store, subnet, short_link_name(f"e{eni.number}", zone.zone_id)),
+            _bridge_end(
+                store,
+                subnet,
+                short_link_name(f"e{eni.number}", zone.zone_id),
+                (zone.zone_id, eni.number) in leading if eni.kind is EniKind.ENDPOINT else None,
+            ),
             replace(end, mac=mac_address(eni.eni_id)),
         )

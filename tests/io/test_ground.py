@@ -16,6 +16,7 @@ from hyperplane.control.resources import EndpointState, Instance, LoadBalancer, 
 from hyperplane.control.store import Store
 from hyperplane.io.ground import INSTANCE_LINK, ground, instance_namespace, mac_address
 from hyperplane.io.lab_file import DEFAULT_LAB, load_lab
+from hyperplane.snapshot import HeaderPlacement, Protocol
 from netns.build import build
 from netns.clean import clean
 from netns.namespace import inside, open_socket
@@ -243,3 +244,19 @@ def test_the_load_balancers_nodes_are_where_the_provider_is(store: Store) -> Non
         (link,) = [link for link in topology.links if link.b.addresses == (f"{node.address}/32",)]
         assert link.a.namespace == "hp-vpc-provider"
         assert link.a.bridge == f"hp-s-{store.get(Subnet, node.subnet_id).name}"
+
+
+def test_datagrams_come_in_pieces_where_each_gets_a_header(store: Store) -> None:
+    """Only by the doors of a service that has such a group, and everywhere else nobody looks at it."""
+    snapshot = compile_snapshot(store)
+    doors = {eni.number for zone in snapshot.zones for eni in zone.enis if eni.load_balancer_eni}
+    ends = [end for end in ground(store, snapshot).ends() if end.cuts_datagrams is not None]
+    assert len(ends) == sum(eni.number in doors for zone in snapshot.zones for eni in zone.enis)
+    assert not any(end.cuts_datagrams for end in ends)
+    groups = tuple(
+        replace(group, proxy_protocol_v2=HeaderPlacement.ON_FIRST_ACK if group.protocol is Protocol.UDP else None)
+        for group in snapshot.target_groups
+    )
+    ends = [end for end in ground(store, replace(snapshot, target_groups=groups)).ends() if end.cuts_datagrams]
+    assert {end.namespace for end in ends} == {"hp-vpc-consumer-a", "hp-vpc-consumer-b", "hp-vpc-consumer-c"}
+    assert all(end.name.startswith("hp-e") for end in ends)

@@ -25,6 +25,7 @@ links:
       mtu: 1400
       addresses: [10.0.1.2/24]
       sysctls: {ipv4.arp_ignore: 1}
+      cuts_datagrams: true
       routes:
         - {destination: 10.0.0.0/16, scope: link}
 """
@@ -54,6 +55,7 @@ VALUE = Topology(
                 addresses=("10.0.1.2/24",),
                 routes=(Route("10.0.0.0/16", scope=Scope.LINK),),
                 sysctls=(("ipv4.arp_ignore", "1"),),
+                cuts_datagrams=True,
             ),
         ),
     ),
