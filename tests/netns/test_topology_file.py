@@ -90,7 +90,7 @@ FAULTS = [
     ),
     ("namespace: hp-right", "namespace: hp-rihgt", B.format(15, "namespace: there is no namespace 'hp-rihgt'")),
     ("mtu: 1400", "mtu: big", B.format(18, "mtu: expected a whole number, found 'big'")),
-    ("scope: link", "scope: world", B.format(22, "routes[0].scope: 'world' is none of global, host, link")),
+    ("scope: link", "scope: world", B.format(23, "routes[0].scope: 'world' is none of global, host, link")),
     ("ipv4.arp_ignore: 1", "arp_ignore: 1", B.format(20, 'sysctls["arp_ignore"]: is not ipv4.NAME or ipv6.NAME')),
     ("bridge: hp-br0", "bridge: hp-br1", "lab.yml:13: links[0].a.bridge: there is no bridge 'hp-br1' in hp-left"),
     ("links:", "wires:", "lab.yml:12: wires: unknown key 'wires'; known here: links, namespaces"),
