@@ -35,6 +35,7 @@ MEANINGS: dict[DropReason, str] = {
     DropReason.TOO_LONG: "a datagram of more than 65,531 bytes, header and all: the kernel's queue cannot give it back",
     DropReason.HEADER_DOES_NOT_FIT: "with its Proxy Protocol header the datagram is too long to be sent on",
     DropReason.ACROSS_FIRST_BYTE: "data from before the first byte on, which would go past the Proxy Protocol header",
+    DropReason.STRAY_SYN_ACK: "the target's answer to a SYN that the client has not sent: very late, or forged",
 }
 
 _PREFIX = "dropped_"

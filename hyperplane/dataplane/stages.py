@@ -85,12 +85,14 @@ def find(plane: Plane, passage: Passage) -> Verdict | None:
     """The flow of this key. Before a packet is called unknown, what the peers know is taken in.
 
     The same before a SYN or RST is judged, before the handshake is over and once a FIN was seen: another node may
-    have seen the flow end, or begin again with other numbers.
+    have seen the flow end, or begin again with other numbers. Where a header is injected those numbers count, so there
+    always: what is forwarded with an older stream's numbers reaches the target without a header.
     """
     flows = plane.table.original if passage.direction is _ORIGINAL else plane.table.translated
     entry = flows.get(passage.key)
     if (
         entry is None
+        or (entry.injection is not None and passage.packet.protocol == TCP)
         or passage.now - entry.seen_at > entry.timeout_s
         or entry.state != _ESTABLISHED
         or passage.packet.flags & _SYN_OR_RST

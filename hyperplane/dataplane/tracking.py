@@ -20,7 +20,7 @@ from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.verdict import DROPS, DropReason, Verdict
 from hyperplane.flow.entry import FlowEntry
-from hyperplane.flow.injector import Injection
+from hyperplane.flow.injector import ANOTHER_SYN, Injection
 from hyperplane.flow.key import Direction
 from hyperplane.flow.tcp_state import INPUTS, NEXT_STATE, REFUSED, Input, State, plausible, window_max
 from hyperplane.nat.sequence import MASK
@@ -92,8 +92,14 @@ def _track_unusual(plane: Plane, passage: Passage, entry: FlowEntry, event: int)
         return None if _may_reset(packet, entry, original) else DROPS[DropReason.RST_OUT_OF_WINDOW]
     if event == Input.ORIGINAL_SYN and entry.state in (State.CLOSED, State.RESET):
         passage.entry = entry = _reopen(plane, passage, entry)
+    elif event == Input.ORIGINAL_SYN and entry.injection is not None:
+        if packet.sequence + 1 & MASK != entry.injection.first:
+            entry.injection.mark(ANOTHER_SYN)  # told below
     elif event == Input.REPLY_SYN_ACK and entry.injection is not None:
-        passage.entry = entry = _follow_target(plane, passage, entry, entry.injection)
+        followed = _follow_target(plane, passage, entry, entry.injection)
+        if followed is None:
+            return DROPS[DropReason.STRAY_SYN_ACK]
+        passage.entry = entry = followed
     # Until its sender goes on, nobody knows whether the SYN's number counts: what is alive may challenge it,
     # and the reset that answers a challenge has the old number (RFC 5961 section 4.2).
     if original:
@@ -118,12 +124,18 @@ def _reopen(plane: Plane, passage: Passage, entry: FlowEntry) -> FlowEntry:
     return plane.replication.renew(entry, service.proxy_protocol_v2, packet.sequence + 1 & MASK, passage.now)
 
 
-def _follow_target(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> FlowEntry:
-    """A client that gave up may have sent another SYN from the same port before any was answered. Which of them
-    began the stream the target decides: its SYN-ACK says it. Of an open stream it says nothing new."""
+def _follow_target(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> FlowEntry | None:
+    """A client that gave up, or forgot, may have sent another SYN from the same port. Which of them begins a stream the
+    target decides: its SYN-ACK says it, in whatever state we believe the flow to be.
+
+    None: it answers no SYN of this client's. It must not pass: what would follow it has other numbers than ours, and
+    would reach the target without a header.
+    """
     first = passage.packet.acknowledgment
-    if first == injection.first or entry.state >= State.ESTABLISHED:
+    if first == injection.first:
         return entry
+    if not injection.marks & ANOTHER_SYN:
+        return None
     return plane.replication.renew(entry, injection.placement, first, passage.now)
 
 

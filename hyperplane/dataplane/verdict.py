@@ -62,6 +62,8 @@ class DropReason(Enum):
     ACROSS_FIRST_BYTE = "across_first_byte"
     """A segment that starts before the client's first byte and ends behind it: the target would take its end for the
     beginning of the stream, and get no header."""
+    STRAY_SYN_ACK = "stray_syn_ack"
+    """Where the target gets a header: the answer to a SYN that the client has not sent. Very late, or forged."""
 
 
 class Accept(NamedTuple):

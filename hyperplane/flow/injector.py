@@ -27,8 +27,8 @@ another ACK when the header was lost. A target that keeps no state yet (SYN cook
 header has a timer, too. With `on_first_ack_with_payload` the client's own retransmission brings the header back.
 
 What is fixed when the SYN is seen: whether there is a header, its placement, and its bytes (they follow from the
-flow's original key and the endpoint's id). Only another SYN begins another stream (`renewed` flows,
-`flow/replication.py`).
+flow's original key and the endpoint's id). Only another SYN begins another stream: at once after the end, else when
+the target answers it (`dataplane/tracking.py`).
 
 Sources: HAProxy's "The PROXY protocol" section 2, AWS Network Load Balancers guide "Proxy protocol"; the rule is ours.
 """
@@ -49,9 +49,10 @@ PLACEMENTS: tuple[HeaderPlacement | None, ...] = (
 )
 """As journals number them."""
 
-HEADER_ACKED, HEADER_PAST = 1, 2
+HEADER_ACKED, HEADER_PAST, ANOTHER_SYN = 1, 2, 4
 """Marks that nodes tell each other: the target has the whole header; the stream is so long that no number in use can
-be compared with its beginning any more."""
+be compared with its beginning any more; the client has sent a SYN with another number, so a SYN-ACK may begin
+another stream."""
 
 
 class Start(IntEnum):

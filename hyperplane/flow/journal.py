@@ -21,7 +21,7 @@ area instead ("rebuild"): that is always enough, because rows are whole and join
             +--------+-----+-----+----------+----------+------+-----+-------+-------+--------+----+-----+----+---+
             | moving | crc | use | endpoint | balancer | prot | ver | client| target| 4 ports|born|first|head| 0 |
             +--------+-----+-----+----------+----------+------+-----+-------+-------+--------+----+-----+----+---+
-    moving  bit 63 in use | 62..61 marks of the header | 59..55 state | 54..47 epoch | 46..39 scales | 38..0 seen, ms
+    moving  bit 63 in use | 62..60 marks of the header | 59..55 state | 54..47 epoch | 46..39 scales | 38..0 seen, ms
     first   sequence number of the client's first byte, if a header is injected before it
     head    0: no Proxy Protocol header; else its placement (`flow/injector.py`, PLACEMENTS)
 
