@@ -1,8 +1,8 @@
 """What the Proxy Protocol header costs: this dataplane with it against itself without, and beside HAProxy's.
 
 The promises are close to 1, so the ratios must be finer than a machine with neighbours is steady. A round of the
-comparison is cut into slices of about two seconds, lane after lane, and every slice is a round of its own: ratios
-are taken between neighbours in time, and their median is over many.
+comparison is cut into slices of about a second, lane after lane without a pause, and every slice is a round of its
+own: ratios are taken between neighbours in time, and their median is over many.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ from benchmark.servers import Servers
 from benchmark.summary import rows
 from benchmark.table import noise_lines, warning_lines
 
-SLICE_S = 2.0
+SLICE_S = 1.0
 QUIET_WAIT_S = 3.0
-"""So many figures cannot wait half a minute each; a disturbance longer than a slice hits neighbours alike."""
+"""So many slices cannot wait half a minute each; a disturbance longer than a slice hits neighbours alike."""
 
 
 def sliced(options: Options) -> Options:
@@ -37,7 +37,7 @@ class HeaderBlock:
     def __init__(self, contenders: Sequence[Contender], servers: Servers, options: Options) -> None:
         wanted = [one for one in header_measurements(servers) if options.wants(one.name, HEADER_NAMES)]
         self._options = sliced(options)
-        self._rounds = Rounds(lanes_of(contenders), wanted, self._options, LEFT_OUT, QUIET_WAIT_S)
+        self._rounds = Rounds(lanes_of(contenders), wanted, self._options, LEFT_OUT, QUIET_WAIT_S, True)
 
     def run(self) -> None:
         self._rounds.run()

@@ -33,16 +33,19 @@ class Rounds:
         options: Options,
         left_out: Container[tuple[str, str]] = (),
         quiet_wait_s: float = QUIET_WAIT_S,
+        close_together: bool = False,
     ) -> None:
         """`left_out`: (measurement, contender) that could be run and are not asked for.
 
-        `quiet_wait_s`: how long a figure may wait for a machine that is busy with something else.
+        `quiet_wait_s`: how long a figure may wait for a machine that is busy with something else;
+        `close_together`: only the first contender of a figure waits, the others follow at once.
         """
         self._contenders = contenders
         self._measurements = measurements
         self._options = options
         self._left_out = left_out
         self._quiet_wait_s = quiet_wait_s
+        self._close_together = close_together
         self.samples: list[Sample] = []
         self.refused: dict[tuple[str, str], dict[str, int]] = {}
         """(measurement, contender) -> server counters that rose while it ran."""
@@ -50,9 +53,15 @@ class Rounds:
     def run(self) -> None:
         for number in range(1, self._options.rounds + 1):
             for measurement in self._measurements:
-                for contender in self._order(number):
-                    if self._takes(measurement, contender):
-                        self._take(measurement, contender, number)
+                self._take_all(measurement, number)
+
+    def _take_all(self, measurement: Measurement, number: int) -> None:
+        taken = [contender for contender in self._order(number) if self._takes(measurement, contender)]
+        busy_before = 0.0
+        for place, contender in enumerate(taken):
+            if not place or not self._close_together:
+                busy_before = wait_until_quiet(self._quiet_wait_s)
+            self._take(measurement, contender, number, busy_before)
 
     def _takes(self, measurement: Measurement, contender: Contender) -> bool:
         return contender.carries(measurement.service) and (measurement.name, contender.name) not in self._left_out
@@ -61,8 +70,7 @@ class Rounds:
         shift = (number - 1) % len(self._contenders)
         return [*self._contenders[shift:], *self._contenders[:shift]]
 
-    def _take(self, measurement: Measurement, contender: Contender, number: int) -> None:
-        busy_before = wait_until_quiet(self._quiet_wait_s)
+    def _take(self, measurement: Measurement, contender: Contender, number: int, busy_before: float) -> None:
         refused_before, before = refusals(), cpu_time()
         try:
             found = measurement.measure(contender, self._options.seconds)

@@ -61,6 +61,13 @@ def test_the_receiver_counts_what_was_sent(plain_port: int) -> None:
     assert stream_client.down(LOOPBACK, plain_port, 0.05)["bytes"] >= stream.CHUNK_BYTES
 
 
+def test_the_time_is_shared_out_to_streams_in_turn(plain_port: int) -> None:
+    report = stream_client.in_turn(stream_client.up, LOOPBACK, plain_port, 3 * stream_client.STREAM_S)
+    assert len(report["rates"]) == 3
+    assert report["bytes"] % stream.CHUNK_BYTES == 0
+    assert report["seconds"] > 2 * stream_client.STREAM_S
+
+
 def test_the_server_digests_a_file(plain_port: int, tmp_path: Path) -> None:
     file = tmp_path / "blob"
     file.write_bytes(bytes(range(256)) * 5000)
