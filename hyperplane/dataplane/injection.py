@@ -6,7 +6,7 @@ is the flow's first byte and its header, which every node of the shard knows bef
 (`Opening`) is learned anew by whoever forwards the flow, and matters only until the header is acknowledged.
 """
 
-from hyperplane.dataplane.answers import too_big_with
+from hyperplane.dataplane.answers import does_not_fit, too_big, too_big_with
 from hyperplane.dataplane.counters import Count
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
@@ -46,12 +46,16 @@ def inject_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: I
     passage.leading = ()
     if passage.error is not None:
         return None
+    packet = passage.packet
     original = passage.direction is _ORIGINAL
-    if passage.packet.protocol != TCP:
+    if packet.protocol != TCP:
         return _lead_datagram(plane, passage, entry, injection) if original else None
+    out = entry.balancer if original else entry.endpoint
+    if packet.length > out.mtu and does_not_fit(packet, out):
+        return too_big(plane, passage, out)  # now, because the answer quotes what its receiver has sent
     if not original:
         _to_client(plane, passage, entry, injection)
-    elif not passage.packet.flags & SYN:  # a SYN's number is the client's own
+    elif not packet.flags & SYN:  # a SYN's number is the client's own
         return _to_target(plane, passage, entry, injection)
     return None
 
@@ -98,7 +102,7 @@ def _open(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection
     if emission is Emission.REPLACE and protections.replaces:
         goes = _replace(plane, passage, entry, injection, opening)
     elif _can_share(packet, opening, injection.first):
-        goes = True
+        goes = opening.shared = True
         opening.sent_bytes = injection.length
         insert_payload(packet, opening.header)
         passage.added_bytes = injection.length

@@ -1,7 +1,7 @@
 """The rule by which a target gets its Proxy Protocol v2 header in a stream that nobody terminates.
 
 The header is a segment of its own in front of the client's first byte, so nothing grows that might not fit; where
-the client's first data is so short that both fit the target's segment size, they are one segment. Nobody's
+the client's first data is so short that both fit the target's segment size, they are one segment, once. Nobody's
 retransmission queue holds the header, so it is sent again with every client segment that starts at that byte, until the
 target has acknowledged it all. To repeat it is harmless: the target discards what it has. So any node can do it at any
 time and none needs to know whether another has done it already; that the target has it is told to peers, but only
@@ -154,6 +154,7 @@ class Opening:
         "resends",
         "sent",
         "sent_bytes",
+        "shared",
         "timed",
         "traffic_class",
         "ttl",
@@ -175,6 +176,8 @@ class Opening:
     fields are here."""
     sent_bytes: int
     """How far into the header this node has sent."""
+    shared: bool
+    """Whether this node has sent the header in one segment with data."""
     timed: bool
     """Whether a timer runs, and how often it has run out."""
     resends: int
@@ -183,7 +186,7 @@ class Opening:
         self.header = b""
         self.acked_bytes = self.sent_bytes = self.mss = self.resends = 0
         self.edge: int | None = None
-        self.sent = self.timed = self.hides = False
+        self.sent = self.shared = self.timed = self.hides = False
         self.acknowledgment = self.window = self.traffic_class = 0
         self.ttl = 64
         self.options = b""
@@ -197,9 +200,13 @@ class Opening:
 
     def fits_before(self, payload_bytes: int, options_bytes: int, first: int) -> bool:
         """Whether header and data are no more than one segment of the target's, and there is room for both: a client
-        that asks whether its window has opened sends a byte too many, and a segment may be dropped whole for that."""
+        that asks whether its window has opened sends a byte too many, and a segment may be dropped whole for that.
+
+        Once at most: if the path to the target is narrower than its segments, whoever reports that names a size that
+        the client has kept to, so it would send the same again for ever.
+        """
         together = len(self.header) + payload_bytes
-        if self.acked_bytes or together + options_bytes > self.mss:
+        if self.shared or self.acked_bytes or together + options_bytes > self.mss:
             return False
         return self.edge is None or distance(self.edge, first) >= together
 

@@ -88,7 +88,7 @@ def test_pp_36_a_header_of_the_clients_own_is_payload_behind_ours(road: HeaderRo
 def test_pp_42_bytes_are_counted_as_the_client_sent_them(road: HeaderRoad) -> Iterator[Step]:
     """Whatever the header needs: its own segment, the place of an ACK, a repetition, the timer."""
     counted, packets = 0, 0
-    steps = [*road.asked(), road.shared(counted=REPEATED), road.shifted(FIN | ACK, sequence=1008)]
+    steps = [*road.asked(), road.led(counted=REPEATED, payload=b"question"), road.shifted(FIN | ACK, sequence=1008)]
     for step in steps:
         yield step
         counted += step.moved.get("bytes_original", 0)

@@ -109,7 +109,7 @@ def test_pp_27_the_same_syn_again_changes_nothing(road: HeaderRoad) -> Iterator[
         yield road.syn_ack()
     yield road.shared()
     yield another_syn(road)
-    yield road.shared(counted=REPEATED)
+    yield road.led(counted=REPEATED, payload=b"question")
 
 
 @pytest.mark.parametrize("nodes", [1, 2], ids=["one node", "replies by another node"])
