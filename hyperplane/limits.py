@@ -114,6 +114,10 @@ HEADERS_RESENT_PER_TICK_MAX = 1000
 WINDOW_BYTES_MAX = 1 << 30
 """The largest window (RFC 7323 section 2.3): no number in use is further behind than this."""
 
+LONG_STREAM_BYTES = 1 << 29
+"""From here on nodes know of a stream that it is long. Our choice: a node that learns of a stream only now must see
+one of its numbers before WINDOW_BYTES_MAX, and has half a GiB of the stream to do so."""
+
 # --- capture ------------------------------------------------------------------------------
 
 QUEUE_PACKETS_MAX = 8192
@@ -226,6 +230,7 @@ assert PORT_PREFERENCES_MAX < PORT_PROBES_MAX, "a preference must not use up all
 assert GENERATIONS_MAX * NODES_PER_ZONE_MAX <= 65_536, "queue numbers have 16 bits"
 assert min(TCP_IDLE_TIMEOUT_S_MIN, PORT_REST_S) > FLOWS_PER_NODE_MAX / REFRESHES_PER_S_MAX, "ages travel in time"
 assert JOURNAL_ROW_BYTES % 8 == 0, "a row's word must be aligned"
+assert LONG_STREAM_BYTES * 2 <= WINDOW_BYTES_MAX, "who knows nothing of a stream can learn that it is long"
 assert HEADER_RESENT_AFTER_S * (2**HEADER_RESENDS_MAX - 1) > HALF_OPEN_TIMEOUT_S, "a header outlasts a half-open flow"
 assert FLOWS_PER_NODE_MAX * JOURNAL_ROW_BYTES <= 1 << 30, "a journal stays mappable"
 assert HALF_OPEN_PER_ENDPOINT_MAX < FLOWS_PER_ENDPOINT_MAX <= FLOWS_PER_NODE_MAX

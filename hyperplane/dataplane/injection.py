@@ -15,7 +15,7 @@ from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.injector import HEADER_PAST, Emission, Injection, Opening
 from hyperplane.flow.key import SUFFIX_BYTES, Direction
 from hyperplane.flow.tcp_state import State
-from hyperplane.limits import HEADERS_RESENT_PER_TICK_MAX, QUEUED_BYTES_MAX, WINDOW_BYTES_MAX
+from hyperplane.limits import HEADERS_RESENT_PER_TICK_MAX, LONG_STREAM_BYTES, QUEUED_BYTES_MAX
 from hyperplane.nat.rewrite import insert_payload, replace_payload
 from hyperplane.nat.sequence import (
     MASK,
@@ -65,8 +65,8 @@ def _to_target(plane: Plane, passage: Passage, entry: FlowEntry, injection: Inje
     sequence = packet.sequence
     if injection.opening is not None:
         return _open(plane, passage, entry, injection, injection.opening)
-    # Nearly every segment of an open stream is within a window of its beginning, or far beyond it.
-    if sequence - injection.first & MASK >= WINDOW_BYTES_MAX and not injection.marks & HEADER_PAST:
+    # Nearly every segment of an open stream is near its beginning, or of a stream that is known to be long.
+    if sequence - injection.first & MASK >= LONG_STREAM_BYTES and not injection.marks & HEADER_PAST:
         beyond = distance(sequence, injection.first)
         if beyond < 0:
             emission = injection.emission(sequence, packet.flags, packet.end - packet.payload)
@@ -206,7 +206,7 @@ def _to_client(plane: Plane, passage: Passage, entry: FlowEntry, injection: Inje
         return
     length = injection.length
     beyond = packet.acknowledgment - injection.first & MASK
-    if injection.opening is None and (length < beyond < WINDOW_BYTES_MAX or injection.marks & HEADER_PAST):
+    if injection.opening is None and (length < beyond < LONG_STREAM_BYTES or injection.marks & HEADER_PAST):
         put_acknowledgment(packet, packet.acknowledgment - length & MASK)  # nearly every segment
     else:
         _near_header(plane, passage, entry, injection)

@@ -37,7 +37,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
-from hyperplane.limits import WINDOW_BYTES_MAX
+from hyperplane.limits import LONG_STREAM_BYTES, WINDOW_BYTES_MAX
 from hyperplane.nat.sequence import MASK, distance, to_client, to_target, unacknowledged
 from hyperplane.snapshot import HeaderPlacement
 from hyperplane.wire.packet import ACK, FIN, RST
@@ -291,12 +291,13 @@ class Injection:
         """
         beyond = distance(acknowledgment, self.first)
         opening = self.opening
+        past = HEADER_PAST if beyond >= LONG_STREAM_BYTES else 0
         if opening is None:
-            return self.mark(HEADER_PAST) if beyond >= WINDOW_BYTES_MAX else 0
+            return self.mark(past)
         if not 0 <= beyond < WINDOW_BYTES_MAX:
             return 0
         if beyond >= self.length:
-            return self.mark(HEADER_ACKED)
+            return self.mark(HEADER_ACKED | past)
         opening.acked_bytes = max(opening.acked_bytes, beyond)
         if opening.edge is None or distance(right_edge, opening.edge) > 0:
             opening.edge = right_edge
