@@ -1,4 +1,4 @@
-"""The rule of the header: every pair of the table, where a segment starts, what a node learns, and very long streams."""
+"""The rule of the header: every pair of the table, where a segment starts, what a node learns, very long streams."""
 
 from itertools import product
 
