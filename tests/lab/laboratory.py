@@ -5,7 +5,7 @@ targets and as bystanders while everything of the packaged lab stays as it is:
 
 - a target group of one address, `STAND_IN`, on which a test may start any server, for TCP and for UDP;
 - listeners to it on port `STAND_IN_PORT`, and on `IMPATIENT_PORT` with the shortest idle timeout there is;
-- listeners to it with a Proxy Protocol v2 header, to the same port: `PROXY_PORT` and two more;
+- listeners to it with a Proxy Protocol v2 header, to the same port: `PLACEMENTS`;
 - `hp-neighbour` beside consumer-a, and `hp-bystander` beside target-1, which is no target.
 """
 
@@ -54,10 +54,10 @@ TARGET_PORT, ECHO_PORT = 8080, 8053
 PLAIN_PORT, PLAIN_TARGET_PORT = 8081, 8081
 """The listener without Proxy Protocol v2, and where it leads."""
 STAND_IN, STAND_IN_PORT, IMPATIENT_PORT = "10.9.3.30", 9000, 9060
-PROXY_PORT, PROXY_AT_ONCE_PORT, PROXY_DATAGRAM_PORT = 9100, 9101, 9102
+PROXY_PORT, PROXY_AT_ONCE_PORT = 9100, 9101
 HEADER_PLACEMENT = "proxy_protocol_v2.client_to_server.header_placement"
 PLACEMENTS = {PROXY_PORT: "on_first_ack_with_payload", PROXY_AT_ONCE_PORT: "on_first_ack"}
-"""Listeners to the stand-in at the same port, with a Proxy Protocol v2 header: in every datagram, or placed so."""
+"""Listeners to the stand-in at the same port, with a Proxy Protocol v2 header, placed so."""
 NEIGHBOUR_ADDRESS, BYSTANDER_ADDRESS = "10.0.1.60", "10.9.3.40"
 
 HANG_GUARD_S = 30.0
@@ -96,13 +96,18 @@ def tests_lab() -> Document:
         balancer["listeners"].append(listener)
     impatient = {"protocol": "TCP", "port": IMPATIENT_PORT, "target_group": "stand-in-tcp", "idle_timeout_s": 60}
     balancer["listeners"].append(impatient)
-    for port in (*PLACEMENTS, PROXY_DATAGRAM_PORT):
-        protocol = "TCP" if port in PLACEMENTS else "UDP"
-        group = {"name": f"proxy-{port}", "vpc": "provider", "protocol": protocol, "cross_zone": True, "port": port}
-        attributes = {"proxy_protocol_v2.enabled": True, HEADER_PLACEMENT: PLACEMENTS.get(port, PLACEMENTS[PROXY_PORT])}
-        document["target_groups"].append({**group, "targets": [{"address": STAND_IN}], "attributes": attributes})
-        balancer["listeners"].append({"protocol": protocol, "port": port, "target_group": group["name"]})
+    for port, placement in PLACEMENTS.items():
+        add_header_listener(document, "TCP", port, **{HEADER_PLACEMENT: placement})
     return document
+
+
+def add_header_listener(document: Document, protocol: str, port: int, **attributes: str) -> None:
+    """A listener to the stand-in at the same port, where a Proxy Protocol v2 header comes."""
+    group = {"name": f"proxy-{port}", "vpc": "provider", "protocol": protocol, "cross_zone": True, "port": port}
+    switched_on = {"proxy_protocol_v2.enabled": True, **attributes}
+    document["target_groups"].append({**group, "targets": [{"address": STAND_IN}], "attributes": switched_on})
+    listener = {"protocol": protocol, "port": port, "target_group": group["name"]}
+    document["load_balancers"][0]["listeners"].append(listener)
 
 
 def somebodys_lab(runtime: Path, namespaces: Iterable[str]) -> str | None:

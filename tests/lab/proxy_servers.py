@@ -11,7 +11,8 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from tests.lab.laboratory import PLACEMENTS, PROXY_DATAGRAM_PORT, STAND_IN, TARGET_1, until
+from tests.lab.laboratory import PLACEMENTS, STAND_IN, TARGET_1, until
+from tests.lab.proxy_clients import PROXY_DATAGRAM_PORT
 from tests.lab.strangers import needs, run, running
 
 ARTICLE_PARSER = Path(__file__).with_name("article_parser.mjs")

@@ -17,25 +17,30 @@ from tests.lab.laboratory import (
     CONSUMERS,
     ENDPOINT,
     LINK,
-    PROXY_DATAGRAM_PORT,
     STAND_IN,
     TARGET_1,
     Lab,
     until,
 )
 from tests.lab.ppv2_oracle import HEADER_BYTES, payload
-from tests.lab.proxy_clients import HEADER_CLIENT_PORTS, header_of
+from tests.lab.proxy_clients import HEADER_CLIENT_PORTS, PROXY_DATAGRAM_PORT, datagram_headers, header_of
 from tests.lab.strangers import run
 
 pytestmark = pytest.mark.netns
 
-SO_NO_CHECK = 11
-"""asm-generic/socket.h"""
+SO_NO_CHECK, UDP_SEGMENT = 11, 103
+"""asm-generic/socket.h, linux/udp.h"""
 IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_PMTUDISC_DO, IP_MTU = 10, 0, 2, 14
 """`ip(7)`, linux/in.h"""
 MTU, UDP_HEADERS = 1500, 28
 FITS = MTU - UDP_HEADERS - HEADER_BYTES
 """What a datagram may carry that the header only just fits in."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def headers(lab: Lab) -> Iterator[None]:
+    with datagram_headers(lab):
+        yield
 
 
 @pytest.fixture
@@ -149,3 +154,17 @@ def test_pp_38_what_may_be_cut_is_cut_behind_the_header(
         client.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
         client.send(bytes(size))
         assert target.recv(65_535) == header_of(CONSUMER_A, client_port, PROXY_DATAGRAM_PORT, "udp") + bytes(size)
+
+
+@pytest.mark.parametrize("size", [1, 100, FITS])
+def test_pp_38_each_datagram_of_a_super_packet_has_the_header(
+    lab: Lab, steering: str, target: socket.socket, size: int
+) -> None:
+    """One send of many datagrams (UDP_SEGMENT, `udp(7)`). The target gets all of them; the network keeps no order."""
+    client_port = HEADER_CLIENT_PORTS[steering] + 5
+    pieces = [bytes([number]) * size for number in range(20)]
+    with calling(CONSUMER_A, client_port) as client:
+        client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, size)
+        client.send(b"".join(pieces))
+        expected = header_of(CONSUMER_A, client_port, PROXY_DATAGRAM_PORT, "udp")
+        assert sorted(target.recv(65_535) for _ in pieces) == [expected + piece for piece in pieces]
