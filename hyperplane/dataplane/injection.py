@@ -121,8 +121,11 @@ def _can_share(packet: Packet, opening: Opening, first: int) -> bool:
     is cut by its sender's segment size."""
     if packet.flags & (RST | URG) or packet.state is _SEGMENTED or packet.payload == packet.end:
         return False
-    options_bytes = packet.payload - packet.transport - _TCP_HEADER_BYTES
-    return opening.fits_before(packet.end - packet.payload, options_bytes, first)
+    return opening.fits_before(packet.end - packet.payload, _options_bytes(packet), first)
+
+
+def _options_bytes(packet: Packet) -> int:
+    return packet.payload - packet.transport - _TCP_HEADER_BYTES
 
 
 def _remember(opening: Opening, passage: Passage) -> None:
@@ -167,7 +170,7 @@ def _replace(plane: Plane, passage: Passage, entry: FlowEntry, injection: Inject
     Whether the header goes.
     """
     packet = passage.packet
-    pieces = list(opening.pieces(injection.first))
+    pieces = list(opening.pieces(injection.first, options_bytes=_options_bytes(packet)))
     if pieces:
         *before, (number, data) = pieces
         passage.leading = tuple(_header_segment(entry, opening, *piece) for piece in before)

@@ -210,14 +210,15 @@ class Opening:
             return False
         return self.edge is None or distance(self.edge, first) >= together
 
-    def pieces(self, first: int, at_least: int = 0) -> Iterator[tuple[int, bytes]]:
+    def pieces(self, first: int, at_least: int = 0, options_bytes: int = 0) -> Iterator[tuple[int, bytes]]:
         """(sequence number, bytes) of the segments that carry what is to be sent now, in order.
 
-        `at_least`: bytes to send even into a closed window, to learn whether it has opened.
+        `at_least`: bytes to send even into a closed window, to learn whether it has opened. `options_bytes`: of the
+        segment that takes the last piece, if it is the client's.
         """
         end = max(self.sendable(first), min(self.acked_bytes + at_least, len(self.header)))
         at = self.acked_bytes
-        step = max(self.mss - len(self.options), 1) if self.mss else len(self.header)
+        step = max(self.mss - max(len(self.options), options_bytes), 1) if self.mss else len(self.header)
         while at < end:
             yield (first + at) & MASK, self.header[at : min(at + step, end)]
             at += step
