@@ -21,9 +21,10 @@ from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.verdict import DROPS, DropReason, Verdict
 from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.injector import ANOTHER_SYN, Injection
-from hyperplane.flow.key import Direction
+from hyperplane.flow.key import SUFFIX_BYTES, Direction, parts_of
 from hyperplane.flow.tcp_state import INPUTS, NEXT_STATE, REFUSED, Input, State, plausible, window_max
 from hyperplane.nat.sequence import MASK
+from hyperplane.snapshot import HeaderPlacement
 from hyperplane.wire.packet import ACK, RST, SYN, TCP, Packet
 
 _ORIGINAL = Direction.ORIGINAL
@@ -113,15 +114,26 @@ def _track_unusual(plane: Plane, passage: Passage, entry: FlowEntry, event: int)
 
 
 def _reopen(plane: Plane, passage: Passage, entry: FlowEntry) -> FlowEntry:
-    """A SYN after the end: a new conversation, and with it the header that a new one gets now."""
+    """A SYN after the end: a new conversation, and with it the header that its target gets now."""
     packet = passage.packet
     plane.counters.add(Count.FLOWS_REOPENED)
-    service = entry.endpoint.service(TCP, int.from_bytes(packet.tuple_bytes[-2:], "big"))
-    if entry.injection is None and service.proxy_protocol_v2 is None:
+    placement = _placement_now(entry, int.from_bytes(packet.tuple_bytes[-2:], "big"))
+    if entry.injection is None and placement is None:
         entry.reopen()
         plane.table.state_changed(entry)
         return entry
-    return plane.replication.renew(entry, service.proxy_protocol_v2, packet.sequence + 1 & MASK, passage.now)
+    return plane.replication.renew(entry, placement, packet.sequence + 1 & MASK, passage.now)
+
+
+def _placement_now(entry: FlowEntry, port: int) -> HeaderPlacement | None:
+    """The flow keeps its target. Has the listener gone, or other targets by now, that says nothing of this one."""
+    known = None if entry.injection is None else entry.injection.placement
+    service = entry.endpoint.service(TCP, port)
+    if service.proxy_protocol_v2 is known or service.targets is None:
+        return known
+    _, address, _, target_port = parts_of(entry.translated_key[:-SUFFIX_BYTES])
+    ours = any((target.address, target.port) == (address, target_port) for target in service.targets.targets)
+    return service.proxy_protocol_v2 if ours else known
 
 
 def _follow_target(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> FlowEntry | None:
