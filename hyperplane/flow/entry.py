@@ -18,8 +18,8 @@ from hyperplane.nat.port_pool import PortPool
 from hyperplane.nat.rewrite import address_delta, transport_delta
 from hyperplane.snapshot import HeaderPlacement
 from hyperplane.wire.checksum import MODULUS
+from hyperplane.wire.header_template import HeaderTemplate
 from hyperplane.wire.packet import TCP, UDP
-from hyperplane.wire.ppv2 import HeaderTemplate
 
 EPOCHS = 256
 BORN_MODULUS = 1 << 32

@@ -12,8 +12,8 @@ from hyperplane.balance.selection import TargetSet
 from hyperplane.flow.key import suffix
 from hyperplane.limits import TCP_IDLE_TIMEOUT_S
 from hyperplane.snapshot import Eni, EniKind, HeaderPlacement, Network, SecurityRule
+from hyperplane.wire.header_template import HeaderTemplate
 from hyperplane.wire.packet import TCP, UDP
-from hyperplane.wire.ppv2 import HeaderTemplate
 
 
 @dataclass(slots=True)

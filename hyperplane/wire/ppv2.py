@@ -48,11 +48,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
 from struct import Struct
 from typing import Self
 
-from hyperplane.wire.crc32c import CRC_BYTES, changes, crc32c
+from hyperplane.wire.crc32c import CRC_BYTES, crc32c
 from hyperplane.wire.packet import TCP, UDP
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -76,6 +75,7 @@ LOCAL header, no family and no addresses."""
 _VERSION_2 = 0x20
 _START = Struct("!12sBBH")
 _TLV_START = Struct("!BH")
+TLV_START_BYTES = _TLV_START.size
 _ADDRESS_BLOCKS = {4: Struct("!4s4sHH"), 16: Struct("!16s16sHH")}
 _FAMILIES = {(TCP, 4): 0x11, (UDP, 4): 0x12, (TCP, 16): 0x21, (UDP, 16): 0x22}
 _PROTOCOLS = {family: pair for pair, family in _FAMILIES.items()}
@@ -87,9 +87,6 @@ _ENDPOINT_ID = re.compile(rb"vpce-[0-9a-f]+")
 
 _Place = tuple[int, int, int]
 """A TLV in a header: type, start and end of its value."""
-
-_LENGTHS_AIMED_AT = {4: 100, 16: 124}
-_LAYOUTS_KEPT = 32
 
 
 class ProxyHeaderError(ValueError):
@@ -208,72 +205,6 @@ class ProxyHeader:
             if kind == CRC32C:
                 return header[:start] + crc32c(header).to_bytes(CRC_BYTES, "big") + header[end:]
         return header
-
-
-class HeaderTemplate:
-    """What a load balancer sends to the targets of one listener for all clients of one PrivateLink endpoint.
-
-    `header_for` fills in the client and gives exactly the bytes above. Two lengths are our choice:
-
-    - Over IPv6 AWS documents none. Ours has the same TLVs behind the longer addresses: 124 bytes.
-    - An id of another length than 22 characters makes the NOOP shorter or longer, so that the header
-      stays at 100 or 124 bytes. Beyond 58 characters there is no room for that: no NOOP, or an empty
-      one where that makes the length even. It is always even, so that the checksum of what follows
-      the header in a segment is the sum that it had before.
-    """
-
-    __slots__ = ("_checksum", "_destination", "_layout", "_port_and_tlv", "_rest", "_start", "_tables", "length")
-
-    length: int
-    """Bytes of every header of this template."""
-
-    def __init__(self, protocol: int, destination: bytes, destination_port: int, endpoint_id: str) -> None:
-        """`destination`: the endpoint's address, 4 or 16 bytes; its clients' are of the same family."""
-        address_bytes = len(destination)
-        tlvs = [CHECKSUM, Tlv.for_endpoint(endpoint_id)]
-        bare_bytes = (
-            START_BYTES + _ADDRESS_BLOCKS[address_bytes].size + sum(_TLV_START.size + len(tlv.value) for tlv in tlvs)
-        )
-        tlvs += _padding(bare_bytes, _LENGTHS_AIMED_AT[address_bytes])
-        nobody = bytes(address_bytes)
-        header = ProxyHeader(Command.PROXY, protocol, nobody, destination, 0, destination_port, tuple(tlvs)).emit()
-        self.length = len(header)
-        self._layout, self._tables = _layout_of(address_bytes, len(header))
-        self._start, _, self._destination, _, self._port_and_tlv, self._checksum, self._rest = self._layout.unpack(
-            header
-        )
-
-    def header_for(self, client: bytes, client_port: bytes) -> bytes:
-        """The header. Address, 4 or 16 bytes, and port, 2 bytes, as they are on the wire."""
-        checksum = self._checksum
-        for table, byte in zip(self._tables, client + client_port, strict=True):
-            checksum ^= table[byte]
-        return self._layout.pack(
-            self._start, client, self._destination, client_port, self._port_and_tlv, checksum, self._rest
-        )
-
-
-def _padding(length: int, aimed_at: int) -> tuple[Tlv, ...]:
-    """The NOOP that takes a header of this length to the other, or as near as `HeaderTemplate` says."""
-    room = aimed_at - length - _TLV_START.size
-    if room >= 0:
-        return (Tlv(NOOP, bytes(room)),)
-    return (Tlv(NOOP, b""),) if length % 2 else ()
-
-
-@lru_cache(_LAYOUTS_KEPT)
-def _layout_of(address_bytes: int, header_bytes: int) -> tuple[Struct, tuple[tuple[int, ...], ...]]:
-    """How a template's header is put together, and per byte of the client what that byte does to the checksum.
-
-    Start, client, destination, client's port; listener's port with the first TLV's type and length; checksum; rest.
-    """
-    port_at = START_BYTES + 2 * address_bytes
-    places = (*range(START_BYTES, START_BYTES + address_bytes), port_at, port_at + 1)
-    start = f"!{START_BYTES}s{address_bytes}s{address_bytes}s2s5sI"
-    return (
-        Struct(f"{start}{header_bytes - Struct(start).size}s"),
-        tuple(changes(header_bytes - 1 - place) for place in places),
-    )
 
 
 def _read_start(start: bytes) -> tuple[Command, int, int]:

@@ -8,7 +8,8 @@ from scapy.packet import Packet
 from hyperplane.cli.output import console
 from hyperplane.cli.trace.proxy_header import HeaderView, header_at_target
 from hyperplane.cli.trace.report import draw_trace
-from hyperplane.wire.ppv2 import LOCAL_HEADER, HeaderTemplate
+from hyperplane.wire.header_template import HeaderTemplate
+from hyperplane.wire.ppv2 import LOCAL_HEADER
 from tests.cases import packed
 from tests.cli.test_trace_report import hops, traced
 from tests.cli.test_trace_sightings import CLIENT, NAT, SERVER, TARGET, WAY, sighted, tcp, udp, walked

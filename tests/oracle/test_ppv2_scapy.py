@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scapy.layers import sctp
 
 from hyperplane.wire.crc32c import crc32c
-from hyperplane.wire.ppv2 import HeaderTemplate
+from hyperplane.wire.header_template import HeaderTemplate
 from tests.fields import ipv4_addresses
 
 

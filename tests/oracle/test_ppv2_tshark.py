@@ -8,7 +8,8 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import Raw
 from scapy.utils import wrpcap
 
-from hyperplane.wire.ppv2 import CHECKSUM, LOCAL_HEADER, Command, HeaderTemplate, ProxyHeader, Tlv
+from hyperplane.wire.header_template import HeaderTemplate
+from hyperplane.wire.ppv2 import CHECKSUM, LOCAL_HEADER, Command, ProxyHeader, Tlv
 from tests.cases import packed
 
 ENDPOINT_ID = "vpce-0123456789abcdef0"

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperplane.wire.crc32c import changes, crc32c
+from hyperplane.wire.header_template import HeaderTemplate
 from hyperplane.wire.ppv2 import (
     AWS,
     CHECKSUM,
@@ -15,7 +16,6 @@ from hyperplane.wire.ppv2 import (
     SIGNATURE,
     UNIQUE_ID,
     Command,
-    HeaderTemplate,
     IncompleteHeader,
     ProxyHeader,
     ProxyHeaderError,
