@@ -20,6 +20,9 @@ SEED = 308
 TARGETS = {"flt-t1": "10.9.3.20", "flt-t2": "10.9.3.21"}
 CONSUMERS = {"flt-a": "10.1.1.10", "flt-b": "10.1.1.10", "flt-c": "10.3.1.10"}
 """Consumer and the address of its endpoint."""
+_PROXY = "proxy_protocol_v2"
+HEADER_PORTS = {"on_first_ack_with_payload": 9011, "on_first_ack": 9012}
+"""Ports of listeners, and of flt-t1 behind them, by where its Proxy Protocol v2 header goes."""
 SERVICES = {"flt-a": "flt-left", "flt-b": "flt-right", "flt-c": "flt-left"}
 
 
@@ -35,6 +38,8 @@ class Plan:
     timers: str = "{}"
     endpoints: tuple[str, ...] = tuple(CONSUMERS)
     """Consumers that have their endpoint."""
+    headers: bool | None = None
+    """Whether the targets behind `HEADER_PORTS` get a Proxy Protocol v2 header; None: there is nobody behind them."""
 
 
 def lab_text(plan: Plan) -> str:
@@ -68,9 +73,10 @@ target_groups:
   - {_group("flt-echo", "UDP", ECHO_PORT, "flt-t1", "flt-t2")}
   - {_group("flt-one", "UDP", 9999, "flt-t1")}
   - {_group("flt-many", "UDP", 9998, "flt-t1")}
+{_header_groups(plan.headers)}
 load_balancers:
-{_load_balancer("flt-left", "10.9.0.7")}
-{_load_balancer("flt-right", "10.9.0.8")}
+{_load_balancer("flt-left", "10.9.0.7", plan.headers)}
+{_load_balancer("flt-right", "10.9.0.8", plan.headers)}
 endpoint_services:
   - {{name: flt-left, load_balancers: [flt-left], acceptance_required: false, allowed_principals: ["*"]}}
   - {{name: flt-right, load_balancers: [flt-right], acceptance_required: false, allowed_principals: ["*"]}}
@@ -93,7 +99,21 @@ def _group(name: str, protocol: str, port: int, *targets: str) -> str:
     return f"{{name: {name}, vpc: flt-p, protocol: {protocol}, port: {port}, targets: [{listed}]}}"
 
 
-def _load_balancer(name: str, address: str) -> str:
+def _header_groups(enabled: bool | None) -> str:
+    groups = []
+    for placement, port in HEADER_PORTS.items() if enabled is not None else ():
+        group = _group(f"flt-{port}", "TCP", port, "flt-t1").removesuffix("}")
+        settings = f"enabled: {str(enabled).lower()}, {_PROXY}.client_to_server.header_placement: {placement}"
+        groups.append(f"  - {group}, attributes: {{{_PROXY}.{settings}}}}}")
+    return "\n".join(groups)
+
+
+def _header_listeners(enabled: bool | None) -> str:
+    ports = HEADER_PORTS.values() if enabled is not None else ()
+    return "".join(f"\n      - {{protocol: TCP, port: {port}, target_group: flt-{port}}}" for port in ports)
+
+
+def _load_balancer(name: str, address: str, headers: bool | None) -> str:
     return f"""  - name: {name}
     vpc: flt-p
     subnets: [{{subnet: nlb, address: {address}}}]
@@ -102,7 +122,7 @@ def _load_balancer(name: str, address: str) -> str:
       - {{protocol: TCP, port: 25, target_group: flt-banner}}
       - {{protocol: UDP, port: 53, target_group: flt-echo}}
       - {{protocol: UDP, port: 9999, target_group: flt-one}}
-      - {{protocol: UDP, port: 9998, target_group: flt-many}}"""
+      - {{protocol: UDP, port: 9998, target_group: flt-many}}{_header_listeners(headers)}"""
 
 
 def _endpoint(name: str) -> str:
