@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from hyperplane.wire.header_template import HeaderTemplate
 from hyperplane.wire.ppv2 import (
     CHECKSUM,
     LOCAL_HEADER,
     UNIQUE_ID,
     Command,
-    HeaderTemplate,
     IncompleteHeader,
     ProxyHeader,
 )
