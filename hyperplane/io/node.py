@@ -229,8 +229,6 @@ class Node:
         if isinstance(verdict, Lead):
             if verdict.packets:
                 queue.flush()  # what came earlier leaves earlier: its time stamp is older (RFC 7323 section 5)
-            if verdict.packets:
-                queue.flush()  # nothing of ours overtakes what its client sent before
             for outgoing in verdict.packets:
                 self._emitter.send(*outgoing)
             queue.accept(packet_id, start, self._dataplane.packet_length, verdict.eni_number)
