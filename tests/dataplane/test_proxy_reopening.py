@@ -249,3 +249,32 @@ def test_pp_34_a_third_node_that_knows_only_the_stream_before(way: Way, ended_by
         send(here, road, [road.mapped({"acknowledgment": known}, {"acknowledgment": FIRST + 8}, FIN | ACK)])
     send(here, new, [reopening(new), new.syn_ack()])
     send(third, new, [with_header(new, shares=False)])
+
+
+@pytest.mark.parametrize("state", [State.SYN_SENT, State.ESTABLISHED, State.CLOSED])
+@pytest.mark.parametrize("way", PLAIN_WAYS, ids=name_of)
+def test_the_source_port_goes_over_to_the_new_stream_and_back_once(way: Way, state: State) -> None:
+    """Whichever node began it: nobody else gets the port as long as it lives, and it is free a minute after its end."""
+    road, new = HeaderRoad(*way), WrappingRoad(way, FIRST + 1_000_000)
+    zone = road.zone()
+    here, there = zone.node(0), zone.node(1)
+    brought_to(state, road, here)
+    there.dataplane.settle(1.0)
+    beginning = there if state is State.CLOSED else here
+    send(beginning, road, [reopening(new) if state is State.CLOSED else another_syn(new)])
+    send(there, road, [new.syn_ack()])
+    send(here, road, [with_header(new, shares=False)])
+    for now in range(2, 240, 4):
+        for node in (here, there):
+            node.dataplane.receive_deltas(float(now))
+            node.pass_time(float(now))
+        ack = cases.tcp(road.client, road.endpoint, sequence=new.first + 8)
+        assert here.send(ack, 1, float(now)).accepted
+        other = cases.tcp((road.client[0], 50_000), road.endpoint, flags=SYN)
+        assert there.send(other, 1, float(now)).reason is DropReason.PORT_ALLOCATION
+        assert zone.ports_taken() == 1
+    for now in range(240, 240 + 350 + 120, 4):
+        for node in (here, there):
+            node.dataplane.receive_deltas(float(now))
+            node.pass_time(float(now))
+    assert (here.flows, there.flows, zone.ports_taken()) == (0, 0, 0)
