@@ -118,8 +118,8 @@ class Report:
     lost: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     """Headers and bytes that are not what they must be."""
-    bare: int = 0
-    """Streams without a header, where that is allowed."""
+    bare: list[Talk] = field(default_factory=list)
+    """Those without a header, where that is allowed."""
     seconds: list[float] = field(default_factory=list)
     """How long each took that was not lost."""
 
@@ -183,12 +183,13 @@ class Target:
             caller: Caller | None = caller_in(await read_header(reader, start), peer)
             heard = b""
         else:
-            self._report.bare += 1
             caller, heard = self._who_says(start), start
         talk, ended = self._expected.pop(caller, (None, None)) if caller else (None, None)
         if talk is None or ended is None:
             self._report.wrong.append(f"nobody's header, or one that was there before: {caller}")
             return
+        if heard:
+            self._report.bare.append(talk)
         if talk.kind is Kind.TARGET_FIRST:
             await say(writer, talk.down)
             await self._hear(reader, heard, talk)
@@ -272,6 +273,7 @@ class Clients:
         self.report = report
         self._patience_s = patience_s
         self._free = asyncio.Semaphore(TALKING_MAX)
+        self.connected = 0
 
     async def hold(self, talk: Talk, halfway: asyncio.Event | None = None) -> None:
         """One conversation. Its client says the second half of what it has to say once `halfway` is set."""
@@ -294,6 +296,7 @@ class Clients:
     async def _speak(self, calling: socket.socket, talk: Talk, halfway: asyncio.Event | None) -> None:
         door = CONSUMERS[talk.consumer], HEADER_PORTS[talk.placement]
         await asyncio.get_running_loop().sock_connect(calling, door)
+        self.connected += 1
         if talk.kind is Kind.CLOSE:
             calling.close()
             return
