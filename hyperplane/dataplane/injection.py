@@ -109,7 +109,10 @@ def _open(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection
     else:
         passage.leading = _pieces(entry, injection, opening)
         goes = bool(passage.leading)
-        put_sequence(packet, packet.sequence + injection.length & MASK)
+        behind = injection.length
+        if packet.flags & RST:  # exactly the target's next number, or it is not believed (RFC 5961 section 3.2)
+            behind = max(opening.acked_bytes, opening.sendable(injection.first))
+        put_sequence(packet, packet.sequence + behind & MASK)
     if goes:
         plane.counters.add(Count.HEADERS_REPEATED if sent_before else Count.HEADERS_SENT)
     return None
