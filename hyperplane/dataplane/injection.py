@@ -12,8 +12,9 @@ from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.verdict import DROPS, DropReason, Outgoing, Verdict
 from hyperplane.flow.entry import FlowEntry
-from hyperplane.flow.injector import HEADER_PAST, Emission, Injection, Opening
+from hyperplane.flow.injector import HEADER_PAST, Emission, Injection
 from hyperplane.flow.key import SUFFIX_BYTES, Direction
+from hyperplane.flow.opening import Opening
 from hyperplane.flow.tcp_state import State
 from hyperplane.limits import HEADERS_RESENT_PER_TICK_MAX, LONG_STREAM_BYTES, QUEUED_BYTES_MAX
 from hyperplane.nat.rewrite import insert_payload, replace_payload

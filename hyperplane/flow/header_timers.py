@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 
 from hyperplane.flow.entry import GONE, FlowEntry
-from hyperplane.flow.injector import Opening
+from hyperplane.flow.opening import Opening
 from hyperplane.limits import HEADER_RESENDS_MAX, HEADER_RESENT_AFTER_S
 
 

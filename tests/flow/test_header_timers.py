@@ -4,7 +4,8 @@ import pytest
 
 from hyperplane.flow.entry import GONE, FlowEntry
 from hyperplane.flow.header_timers import HeaderTimers
-from hyperplane.flow.injector import HEADER_ACKED, Opening
+from hyperplane.flow.injector import HEADER_ACKED
+from hyperplane.flow.opening import Opening
 from hyperplane.limits import HEADER_RESENDS_MAX, HEADER_RESENT_AFTER_S
 from hyperplane.snapshot import HeaderPlacement
 from tests.flow.flows import Flows

@@ -14,10 +14,10 @@ from hyperplane.flow.injector import (
     PLACEMENTS,
     Emission,
     Injection,
-    Opening,
     Start,
     start_of,
 )
+from hyperplane.flow.opening import Opening
 from hyperplane.snapshot import HeaderPlacement
 from tests.cases import ACK, FIN, PSH, RST, URG
 from tests.conversation import Conversation

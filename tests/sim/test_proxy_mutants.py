@@ -11,7 +11,8 @@ from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.verdict import Verdict
 from hyperplane.flow import header_timers, injector, replication
 from hyperplane.flow.entry import STATE_MASK, FlowEntry
-from hyperplane.flow.injector import HEADER_PAST, Injection, Opening, Protections, Start
+from hyperplane.flow.injector import HEADER_PAST, Injection, Protections, Start
+from hyperplane.flow.opening import Opening
 from hyperplane.flow.tcp_state import State
 from hyperplane.wire.packet import RST, SYN, ChecksumState, Packet
 from hyperplane.wire.segment import tcp_packet
