@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from hyperplane.balance.flow_hash import KEY_BYTES, FlowHasher
 from hyperplane.balance.selection import TargetSet
 from hyperplane.dataplane.counters import Count, Counters
-from hyperplane.dataplane.injection import resend_headers
+from hyperplane.dataplane.header_emission import resend_headers
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.stages import DECIDING, count

@@ -8,37 +8,34 @@ is the flow's first byte and its header, which every node of the shard knows bef
 
 from hyperplane.dataplane.answers import does_not_fit, too_big, too_big_with
 from hyperplane.dataplane.counters import Count
+from hyperplane.dataplane.header_emission import can_share, header_pieces, remember, replace_ack, send_rest
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
-from hyperplane.dataplane.verdict import DROPS, DropReason, Outgoing, Verdict
+from hyperplane.dataplane.verdict import DROPS, DropReason, Verdict
 from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.injector import HEADER_PAST, Emission, Injection
-from hyperplane.flow.key import SUFFIX_BYTES, Direction
+from hyperplane.flow.key import Direction
 from hyperplane.flow.opening import Opening
 from hyperplane.flow.tcp_state import State
-from hyperplane.limits import HEADERS_RESENT_PER_TICK_MAX, LONG_STREAM_BYTES, QUEUED_BYTES_MAX
-from hyperplane.nat.rewrite import insert_payload, replace_payload
+from hyperplane.limits import LONG_STREAM_BYTES, QUEUED_BYTES_MAX
+from hyperplane.nat.rewrite import insert_payload
 from hyperplane.nat.sequence import (
     MASK,
     distance,
     narrowed,
     put_acknowledgment,
-    put_flags,
     put_sequence,
     put_window,
 )
 from hyperplane.snapshot import HeaderPlacement
 from hyperplane.wire.icmp import QuotedPacket
-from hyperplane.wire.packet import ACK, PSH, RST, SYN, TCP, URG, ChecksumState, Packet
-from hyperplane.wire.segment import tcp_packet
-from hyperplane.wire.tcp_options import NO_OPTIONS, SACK, timestamps_of
+from hyperplane.wire.packet import ACK, RST, SYN, TCP, ChecksumState
+from hyperplane.wire.tcp_options import NO_OPTIONS, SACK
 
 _ORIGINAL = Direction.ORIGINAL
 _SEGMENTED = ChecksumState.SEGMENTED
 _SYNCHRONIZED = (State.ESTABLISHED, State.ORIGINAL_CLOSED, State.REPLY_CLOSED, State.CLOSED)
 _LARGEST_SCALE = 14
-_TCP_HEADER_BYTES = 20
-_NOT_ECN = 0xFC
 
 
 def inject_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> Verdict | None:
@@ -96,19 +93,19 @@ def _open(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection
         put_sequence(packet, packet.sequence + injection.length & MASK)
         return None
     if packet.flags & ACK:
-        _remember(opening, passage)
+        remember(opening, passage)
     opening.header = opening.header or entry.proxy_header()
     opening.sent = True
     sent_before = opening.sent_bytes
     if emission is Emission.REPLACE and protections.replaces:
-        goes = _replace(plane, passage, entry, injection, opening)
-    elif _can_share(packet, opening, injection.first):
+        goes = replace_ack(plane, passage, entry, injection, opening)
+    elif can_share(packet, opening, injection.first):
         goes = opening.shared = True
         opening.sent_bytes = injection.length
         insert_payload(packet, opening.header)
         passage.added_bytes = injection.length
     else:
-        passage.leading = _pieces(entry, injection, opening)
+        passage.leading = header_pieces(entry, injection, opening)
         goes = bool(passage.leading)
         behind = injection.length
         if packet.flags & RST:  # exactly the target's next number, or it is not believed (RFC 5961 section 3.2)
@@ -117,90 +114,6 @@ def _open(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection
     if goes:
         plane.counters.add(Count.HEADERS_REPEATED if sent_before else Count.HEADERS_SENT)
     return None
-
-
-def _can_share(packet: Packet, opening: Opening, first: int) -> bool:
-    """Whether the header can stand in the client's own first segment. That saves a packet, the target's answer to it
-    and a wake-up of the target's. A reset carries no data, an urgent pointer would have to move, and a super-packet
-    is cut by its sender's segment size."""
-    if packet.flags & (RST | URG) or packet.state is _SEGMENTED or packet.payload == packet.end:
-        return False
-    return opening.fits_before(packet.end - packet.payload, _options_bytes(packet), first)
-
-
-def _options_bytes(packet: Packet) -> int:
-    return packet.payload - packet.transport - _TCP_HEADER_BYTES
-
-
-def _remember(opening: Opening, passage: Passage) -> None:
-    """What a header segment in this client's name takes from its own: no urgent data, no ECN."""
-    packet = passage.packet
-    buffer, start = packet.buffer, packet.start
-    opening.acknowledgment = packet.acknowledgment
-    opening.window = packet.window
-    opening.ttl = packet.ttl - 1
-    is_four = packet.version == 4
-    traffic_class = buffer[start + 1] if is_four else (buffer[start] << 4 | buffer[start + 1] >> 4) & 0xFF
-    opening.traffic_class = traffic_class & _NOT_ECN
-    opening.options = timestamps_of(buffer, packet.transport + _TCP_HEADER_BYTES, packet.payload)
-
-
-def _pieces(entry: FlowEntry, injection: Injection, opening: Opening, at_least: int = 0) -> tuple[Outgoing, ...]:
-    """The header as segments of its own, as far as the target's window has room."""
-    pieces = list(opening.pieces(injection.first, at_least))
-    for number, data in pieces:
-        opening.sent_bytes = max(opening.sent_bytes, distance(number, injection.first) + len(data))
-    return tuple(_header_segment(entry, opening, number, data) for number, data in pieces)
-
-
-def _header_segment(entry: FlowEntry, opening: Opening, number: int, data: bytes) -> Outgoing:
-    packet = tcp_packet(
-        entry.translated_key[:-SUFFIX_BYTES],
-        number,
-        opening.acknowledgment,
-        PSH | ACK,
-        opening.window,
-        opening.options,
-        data,
-        opening.ttl,
-        opening.traffic_class,
-    )
-    return Outgoing(packet, entry.balancer.number)
-
-
-def _replace(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection, opening: Opening) -> bool:
-    """The header in the place of an ACK. Into a closed window nothing goes but the ACK; the timer asks again.
-
-    Whether the header goes.
-    """
-    packet = passage.packet
-    pieces = list(opening.pieces(injection.first, options_bytes=_options_bytes(packet)))
-    if pieces:
-        *before, (number, data) = pieces
-        passage.leading = tuple(_header_segment(entry, opening, *piece) for piece in before)
-        opening.sent_bytes = max(opening.sent_bytes, distance(number, injection.first) + len(data))
-        put_sequence(packet, number)
-        put_flags(packet, PSH | ACK)
-        passage.added_bytes = len(data) - (packet.end - packet.payload)
-        replace_payload(packet, data)
-    else:
-        put_sequence(packet, injection.first + opening.acked_bytes & MASK)
-    if not opening.timed and plane.protections.resends:
-        opening.timed = True
-        plane.headers.start(entry, opening, passage.now)
-    return bool(pieces)
-
-
-def resend_headers(plane: Plane, now: float) -> None:
-    """Timers have run out: headers that nobody else repeats are sent again."""
-    for entry in plane.headers.due(now, HEADERS_RESENT_PER_TICK_MAX):
-        injection = entry.injection
-        assert injection is not None and injection.opening is not None
-        if entry.state == State.RESET or not (entry.endpoint.available and entry.balancer.available):
-            continue
-        plane.counters.add(Count.HEADERS_RESENT if injection.opening.sent_bytes else Count.HEADERS_SENT)
-        plane.outgoing.extend(_pieces(entry, injection, injection.opening, at_least=1))
-        plane.headers.start(entry, injection.opening, now)
 
 
 # --- towards the client --------------------------------------------------------------------
@@ -255,20 +168,12 @@ def _learn(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injectio
     if new & HEADER_PAST or (new and opening is not None and _others_may_resend(injection, opening)):
         plane.replication.tell(entry)
     if injection.opening is not None and injection.opening.sent:
-        _send_rest(plane, passage, entry, injection, injection.opening)
+        send_rest(plane, passage, entry, injection, injection.opening)
 
 
 def _others_may_resend(injection: Injection, opening: Opening) -> bool:
     """Whether another node may have a timer for the header. In the other placement nobody has."""
     return injection.placement is HeaderPlacement.ON_FIRST_ACK and not opening.timed
-
-
-def _send_rest(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection, opening: Opening) -> None:
-    """The target has made room for more of the header than was ever sent."""
-    opening.header = opening.header or entry.proxy_header()
-    if opening.sendable(injection.first) > max(opening.sent_bytes, opening.acked_bytes):
-        plane.counters.add(Count.HEADERS_SENT, not opening.sent_bytes)
-        passage.leading = _pieces(entry, injection, opening)
 
 
 def _scale_of_target(plane: Plane, passage: Passage, entry: FlowEntry) -> int:

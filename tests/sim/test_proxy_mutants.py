@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hyperplane.dataplane import engine, injection, plane, stages, tracking
+from hyperplane.dataplane import engine, header_emission, injection, plane, stages, tracking
 from hyperplane.dataplane.counters import Count
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
@@ -223,7 +223,7 @@ def test_the_header_is_sent_beyond_the_window(monkeypatch: Patch) -> None:
 
 
 def test_the_rest_of_the_header_is_not_sent_when_there_is_room(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(injection, "_send_rest", lambda *_: None)
+    monkeypatch.setattr(injection, "send_rest", lambda *_: None)
     in_test(
         monkeypatch, test_proxy_window.test_pp_19_the_header_goes_as_far_as_the_window_allows, PLAIN_AT_ONCE
     )  # fmt: skip
@@ -241,7 +241,7 @@ def test_header_and_data_share_a_segment_of_any_size(monkeypatch: Patch) -> None
 
 
 def test_a_super_packet_gets_the_header_into_itself(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(injection, "_SEGMENTED", None)
+    monkeypatch.setattr(header_emission, "_SEGMENTED", None)
     in_test(monkeypatch, test_proxy_options.test_pp_09_a_small_super_packet_is_not_joined_with_the_header,
             (4, ChecksumState.UNFINISHED, WITH_PAYLOAD))  # fmt: skip
 
@@ -261,13 +261,13 @@ def test_the_timer_never_ends(monkeypatch: Patch) -> None:
 
 
 def test_the_timer_speaks_with_the_clients_first_words(monkeypatch: Patch) -> None:
-    remember = injection._remember
+    remember = header_emission.remember
 
     def once(opening: Opening, passage: Passage) -> None:
         if not opening.window:
             remember(opening, passage)
 
-    monkeypatch.setattr(injection, "_remember", once)
+    monkeypatch.setattr(injection, "remember", once)
     in_test(
         monkeypatch, test_proxy_repetition.test_pp_13_the_timer_speaks_with_the_clients_last_words, PLAIN_AT_ONCE
     )  # fmt: skip
@@ -292,7 +292,7 @@ def test_pp_40_a_headers_own_sum_is_wrong(monkeypatch: Patch) -> None:
         packet = tcp_packet(*fields)
         return packet[:37] + bytes([packet[37] ^ 100]) + packet[38:]
 
-    monkeypatch.setattr(injection, "tcp_packet", damaged)
+    monkeypatch.setattr(header_emission, "tcp_packet", damaged)
     in_test(monkeypatch, test_proxy_options.test_pp_08_a_first_segment_of_full_size_stays_as_it_is, PLAIN)
 
 

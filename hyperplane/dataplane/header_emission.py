@@ -1,0 +1,117 @@
+"""Headers on their way: which segments carry one before the target has acknowledged it, and what is in them.
+
+In the client's name: what a header segment acknowledges, its window, timestamps and IP fields are those of the client's
+own segment that brought it, or of the last one that did (`flow/opening.py`).
+"""
+
+from hyperplane.dataplane.counters import Count
+from hyperplane.dataplane.passage import Passage
+from hyperplane.dataplane.plane import Plane
+from hyperplane.dataplane.verdict import Outgoing
+from hyperplane.flow.entry import FlowEntry
+from hyperplane.flow.injector import Injection
+from hyperplane.flow.key import SUFFIX_BYTES
+from hyperplane.flow.opening import Opening
+from hyperplane.flow.tcp_state import State
+from hyperplane.limits import HEADERS_RESENT_PER_TICK_MAX
+from hyperplane.nat.rewrite import replace_payload
+from hyperplane.nat.sequence import MASK, distance, put_flags, put_sequence
+from hyperplane.wire.packet import ACK, PSH, RST, URG, ChecksumState, Packet
+from hyperplane.wire.segment import tcp_packet
+from hyperplane.wire.tcp_options import timestamps_of
+
+_SEGMENTED = ChecksumState.SEGMENTED
+_TCP_HEADER_BYTES = 20
+_NOT_ECN = 0xFC
+
+
+def can_share(packet: Packet, opening: Opening, first: int) -> bool:
+    """Whether the header can stand in the client's own first segment. That saves a packet, the target's answer to it
+    and a wake-up of the target's. A reset carries no data, an urgent pointer would have to move, and a super-packet
+    is cut by its sender's segment size."""
+    if packet.flags & (RST | URG) or packet.state is _SEGMENTED or packet.payload == packet.end:
+        return False
+    return opening.fits_before(packet.end - packet.payload, _options_bytes(packet), first)
+
+
+def _options_bytes(packet: Packet) -> int:
+    return packet.payload - packet.transport - _TCP_HEADER_BYTES
+
+
+def remember(opening: Opening, passage: Passage) -> None:
+    """What a header segment in this client's name takes from its own: no urgent data, no ECN."""
+    packet = passage.packet
+    buffer, start = packet.buffer, packet.start
+    opening.acknowledgment = packet.acknowledgment
+    opening.window = packet.window
+    opening.ttl = packet.ttl - 1
+    is_four = packet.version == 4
+    traffic_class = buffer[start + 1] if is_four else (buffer[start] << 4 | buffer[start + 1] >> 4) & 0xFF
+    opening.traffic_class = traffic_class & _NOT_ECN
+    opening.options = timestamps_of(buffer, packet.transport + _TCP_HEADER_BYTES, packet.payload)
+
+
+def header_pieces(entry: FlowEntry, injection: Injection, opening: Opening, at_least: int = 0) -> tuple[Outgoing, ...]:
+    """The header as segments of its own, as far as the target's window has room."""
+    pieces = list(opening.pieces(injection.first, at_least))
+    for number, data in pieces:
+        opening.sent_bytes = max(opening.sent_bytes, distance(number, injection.first) + len(data))
+    return tuple(_header_segment(entry, opening, number, data) for number, data in pieces)
+
+
+def _header_segment(entry: FlowEntry, opening: Opening, number: int, data: bytes) -> Outgoing:
+    packet = tcp_packet(
+        entry.translated_key[:-SUFFIX_BYTES],
+        number,
+        opening.acknowledgment,
+        PSH | ACK,
+        opening.window,
+        opening.options,
+        data,
+        opening.ttl,
+        opening.traffic_class,
+    )
+    return Outgoing(packet, entry.balancer.number)
+
+
+def replace_ack(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection, opening: Opening) -> bool:
+    """The header in the place of an ACK. Into a closed window nothing goes but the ACK; the timer asks again.
+
+    Whether the header goes.
+    """
+    packet = passage.packet
+    pieces = list(opening.pieces(injection.first, options_bytes=_options_bytes(packet)))
+    if pieces:
+        *before, (number, data) = pieces
+        passage.leading = tuple(_header_segment(entry, opening, *piece) for piece in before)
+        opening.sent_bytes = max(opening.sent_bytes, distance(number, injection.first) + len(data))
+        put_sequence(packet, number)
+        put_flags(packet, PSH | ACK)
+        passage.added_bytes = len(data) - (packet.end - packet.payload)
+        replace_payload(packet, data)
+    else:
+        put_sequence(packet, injection.first + opening.acked_bytes & MASK)
+    if not opening.timed and plane.protections.resends:
+        opening.timed = True
+        plane.headers.start(entry, opening, passage.now)
+    return bool(pieces)
+
+
+def resend_headers(plane: Plane, now: float) -> None:
+    """Timers have run out: headers that nobody else repeats are sent again."""
+    for entry in plane.headers.due(now, HEADERS_RESENT_PER_TICK_MAX):
+        injection = entry.injection
+        assert injection is not None and injection.opening is not None
+        if entry.state == State.RESET or not (entry.endpoint.available and entry.balancer.available):
+            continue
+        plane.counters.add(Count.HEADERS_RESENT if injection.opening.sent_bytes else Count.HEADERS_SENT)
+        plane.outgoing.extend(header_pieces(entry, injection, injection.opening, at_least=1))
+        plane.headers.start(entry, injection.opening, now)
+
+
+def send_rest(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection, opening: Opening) -> None:
+    """The target has made room for more of the header than was ever sent."""
+    opening.header = opening.header or entry.proxy_header()
+    if opening.sendable(injection.first) > max(opening.sent_bytes, opening.acked_bytes):
+        plane.counters.add(Count.HEADERS_SENT, not opening.sent_bytes)
+        passage.leading = header_pieces(entry, injection, opening)
