@@ -23,6 +23,8 @@ from tests.cases import SYN, TCP, UDP, SocketAddress
 from tests.dissection import Seen, dissect
 from tests.nodes import EXIT
 from tests.sim.ends import NUMBERS, Call, Violation
+from tests.sim.header_judge import HeaderJudge
+from tests.sim.streams import Stream
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -74,6 +76,7 @@ class Audit:
 
     def __init__(self, world: "World") -> None:
         self.world = world
+        self.headers = HeaderJudge(world)
         self.damaged: set[bytes] = set()
         self.threads: dict[tuple[int, SocketAddress, int], Thread] = {}
         self.users: dict[tuple[SocketAddress, SocketAddress, int], Use] = {}
@@ -105,12 +108,16 @@ class Audit:
         seen, before = dissect(out), dissect(came)
         if not seen.sums_are_right:
             raise Violation(f"INV-10: node {index} sent a packet with a wrong checksum")
-        if seen.payload != before.payload:
+        if self.world.plan.headers is None and seen.payload != before.payload:
             raise Violation(f"node {index} changed the payload")
         if eni == EXIT:
             self._to_client(index, seen, before, out_eni)
+            if self.world.plan.headers is not None:
+                self.headers.to_client(index, out_eni, seen, before)
         else:
             self._to_target(index, eni, seen, before, out_eni, is_first)
+            if self.world.plan.headers is not None:
+                self.headers.to_target(index, eni, seen, before)
         plane = self.world.zone.nodes[index].dataplane.plane
         if len(plane.table) > self.world.plan.flows_max or len(plane.table.translated) != len(plane.table):
             raise Violation(f"INV-8: node {index} holds {len(plane.table)} flows")
@@ -120,9 +127,9 @@ class Audit:
             raise Violation(f"INV-13: {before.source} leaves as {seen.source} to {seen.destination} by {out_eni}")
         now = self.world.now
         thread = self.threads.setdefault((eni, before.source, seen.protocol), Thread(eni, before.source))
-        self._same_translation(index, thread, seen)
+        self._same_translation(index, thread, seen, is_first)
         thread.touched_at = thread.asked_at = now
-        call = self.world.current.get((eni, before.source))
+        call = self.world.callers.current.get((eni, before.source))
         if call is not None and 0 < (before.sequence - call.isn) % NUMBERS < ONE_CALL:
             thread.confirmed_at = now
         opens = seen.flags & SYN != 0
@@ -130,7 +137,7 @@ class Audit:
         if is_first:
             self._is_told(index, eni, before)
 
-    def _same_translation(self, index: int, thread: Thread, seen: Seen) -> None:
+    def _same_translation(self, index: int, thread: Thread, seen: Seen, is_first: bool) -> None:
         """INV-4. Only a flow that has ended, or two nodes at the very same instant, may lead to another."""
         now = self.world.now
         if thread.source in (None, seen.source) and thread.target in (None, seen.destination):
@@ -144,11 +151,19 @@ class Audit:
         elif now == thread.asked_at or seen.source in thread.rivals or self._made_at_once(index, thread, seen):
             assert thread.source is not None
             thread.rivals |= {thread.source, seen.source}
+        elif is_first and self._lost_while_renewed(thread):
+            thread.rivals, thread.made_at = frozenset(), now
         else:
             raise Violation(
                 f"INV-4: {thread.client} was {thread.source}, is {seen.source} {now - thread.asked_at:.3f} s later"
             )
         thread.source, thread.target = seen.source, seen.destination
+
+    def _lost_while_renewed(self, thread: Thread) -> bool:
+        """Whether a node may have died between forgetting a conversation that was over and telling of the next one on
+        its tuple, which has another header. Nobody has lost anything then: the next one begins with another port."""
+        has_headers = self.world.plan.headers is not None
+        return has_headers and thread.confirmed_at < thread.began_at <= self.world.died_at
 
     def _made_at_once(self, index: int, thread: Thread, seen: Seen) -> bool:
         """Whether the flow that this packet belongs to was made at the same moment as the one known so far."""
@@ -186,7 +201,8 @@ class Audit:
         timeout_s = 120.0 if seen.protocol == UDP else IDLE_S
         if thread is None or now - thread.touched_at > timeout_s + SLACK_S:
             raise Violation(f"INV-3: node {index} lets a packet into {out_eni} to {seen.destination}, who did not ask")
-        if before.destination not in (thread.source, *thread.rivals) and thread.void_at < thread.began_at:
+        is_known = thread.source is not None and thread.void_at < thread.began_at
+        if is_known and before.destination not in (thread.source, *thread.rivals):
             raise Violation(f"INV-3: a packet for {before.destination} goes to {seen.destination}")
         if seen.protocol == TCP:
             thread.touched_at = now
@@ -221,6 +237,10 @@ class Audit:
         silent_s = self.world.now - (thread.asked_at if call.phase == "closing" else thread.touched_at)
         if thread.rivals or thread.void_at > thread.began_at:
             return
+        if self.headers.doubted_at.get((call.door, call.client), -1.0) >= thread.began_at:
+            return
+        if thread.target is not None and self.world.restarted_at[thread.target] >= thread.began_at:
+            return
         timeout_s = {"opening": HALF_OPEN_S, "closing": CLOSING_S}.get(call.phase, IDLE_S)
         if thread.confirmed_at < thread.began_at:
             timeout_s, silent_s = HALF_OPEN_S, self.world.now - thread.asked_at
@@ -230,6 +250,15 @@ class Audit:
             timeout_s = HALF_OPEN_S
         if silent_s < timeout_s - SLACK_S:
             raise Violation(f"call {call.number} was reset while {call.phase}, {silent_s:.1f} s after its last segment")
+
+    def greeted_late(self, call: Call) -> None:
+        """A client that waited to be greeted had to speak first: nobody repeated what was lost."""
+        if not self.is_excused(call):
+            raise Violation(f"INV-12: call {call.number} was greeted only because it asked")
+
+    def is_excused(self, call: Call) -> bool:
+        """Whether a silent call may wait for ever."""
+        return isinstance(call, Stream) and call.phase == "listening" and self.headers.nobody_repeats(call)
 
     # --- tables ----------------------------------------------------------------------------------
 
@@ -280,4 +309,6 @@ class Audit:
 
 def _facts(entry: FlowEntry) -> tuple[object, ...]:
     """What all holders must know alike. Ages are kept in whole milliseconds."""
-    return entry.original_key, entry.translated_key, entry.born_ms, entry.epoch, entry.state, entry.scales
+    injection = entry.injection
+    header = None if injection is None else (injection.placement, injection.first)
+    return entry.original_key, entry.translated_key, entry.born_ms, entry.epoch, entry.state, entry.scales, header

@@ -25,6 +25,7 @@ class Wire(Protocol):
     """What the ends need from the world."""
 
     now: float
+    sleeping_until: float
 
     def at(self, moment: float, action: Callable[..., None], *arguments: object) -> None: ...
 
@@ -35,6 +36,8 @@ class Wire(Protocol):
     def wake(self, delay_s: float, call: "Call") -> None: ...
 
     def on_cut_off(self, call: "Call") -> None: ...
+
+    def on_late_greeting(self, call: "Call") -> None: ...
 
 
 @dataclass(slots=True)

@@ -1,7 +1,9 @@
 """What a seed means: how many nodes, who calls when, and everything that will go wrong."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
+
+from tests.sim.header_plan import HeaderPlan, header_plan_of
 
 CHAOS_S = 60.0
 """Faults happen before this moment. Then everything heals, and what is promised must come true."""
@@ -49,6 +51,8 @@ class Plan:
     """(when, how many nodes then): a generation after everything has healed, while calls rest."""
     flows_max: int = 64
     """Flows of one node."""
+    headers: HeaderPlan | None = None
+    """None: no target gets a Proxy Protocol header."""
 
 
 CHANGES = ("nothing", "door removed", "door closed", "exit removed", "target removed", "rules closed")
@@ -63,7 +67,7 @@ def plan_of(seed: int) -> Plan:
         return sorted(chance.uniform(0, CHAOS_S) for _ in range(chance.randint(0, most)))
 
     gentle = chance.random() < 0.2
-    return Plan(
+    plan = Plan(
         node_count=node_count,
         spray=chance.random() < 0.5,
         shared_shards=chance.random() < 0.6,
@@ -86,7 +90,21 @@ def plan_of(seed: int) -> Plan:
         skew_s=chance.choice((0.0, 0.1, 2.0)),
         batch_s=chance.choice((0.0, 0.001, 0.05)),
         upgrade=(chance.uniform(CHAOS_S + 5, 400), chance.choice((1, 2, 3))) if chance.random() < 0.4 else None,
+        headers=header_plan_of(seed, CHAOS_S),
     )
+    return plan if plan.headers is None else _bearable(plan, plan.headers)
+
+
+def _bearable(plan: Plan, headers: HeaderPlan) -> Plan:
+    """Without what no real world has, and a header could not bear."""
+    if headers.is_narrow:
+        # No TCP offers such a window by itself, and only a node that has seen it can cut the header to size.
+        plan = replace(plan, node_count=1, kills=(), generations=(), upgrade=None)
+    if headers.toggles:
+        # A node that has read nothing for seconds takes the next conversation on a tuple for the last one, which had no
+        # header. No real node is that far behind and lives.
+        plan = replace(plan, stale=())
+    return plan
 
 
 def pauses_of(chance: Random) -> list[float]:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from hyperplane.dataplane.counters import Count
 from hyperplane.dataplane.engine import Dataplane
-from hyperplane.dataplane.verdict import Accept, Reply
+from hyperplane.dataplane.verdict import Accept, Lead, Reply
+from tests.nodes import HEADER_BYTES_MAX
 from tests.sim.faults import Killed
 from tests.sim.zone import Life, SimZone, Waiting
 
@@ -61,15 +62,20 @@ class Queues:
     def _decide(self, index: int, dataplane: Dataplane, eni: int, packet: bytes) -> Callable[[], None]:
         """The verdict, as what it does once it is given."""
         world = self.world
-        buffer = bytearray(packet)
+        buffer = bytearray(packet) + bytes(HEADER_BYTES_MAX)
         counters = dataplane.counters.values
-        flows_made = counters[Count.FLOWS_NEW]
+        flows_made, reopened = counters[Count.FLOWS_NEW], counters[Count.FLOWS_REOPENED]
         verdict = dataplane.receive_packet(buffer, 0, len(packet), world.audit.FINISHED, eni, world.now)
         out = bytes(buffer[: dataplane.packet_length])
         is_first = counters[Count.FLOWS_NEW] > flows_made
+        if world.plan.headers is not None and isinstance(verdict, Accept | Lead):
+            is_new = is_first or counters[Count.FLOWS_REOPENED] > reopened
+            world.audit.headers.decided(index, eni, packet, out, is_new)
+        if isinstance(verdict, Lead):
+            world.send(index, verdict.packets)
 
         def leave() -> None:
-            if isinstance(verdict, Accept):
+            if isinstance(verdict, Accept | Lead):
                 world.audit.accepted(index, eni, packet, verdict.eni_number, out, is_first)
                 world.travel(out, lambda copy: world.deliver(verdict.eni_number, copy))
             elif isinstance(verdict, Reply):

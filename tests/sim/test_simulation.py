@@ -11,7 +11,7 @@ import pytest
 from tests.sim.ends import Violation
 from tests.sim.world import World
 
-SEEDS = int(os.environ.get("SIM_SEEDS", "1000"))
+SEEDS = int(os.environ.get("SIM_SEEDS", "1500"))
 FIRST = int(os.environ.get("SIM_FIRST", "0"))
 BLOCK = 100
 

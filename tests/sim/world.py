@@ -8,25 +8,27 @@ queue does.
 
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from random import Random
 from zlib import crc32
 
-from hyperplane.snapshot import Snapshot
+from hyperplane.dataplane.verdict import Outgoing
 from tests.cases import UDP, SocketAddress, udp
 from tests.dissection import Seen, dissect
-from tests.nodes import DOOR, DOOR_B, EXIT, door, snapshot_of, way_out
+from tests.nodes import EXIT
 from tests.sim.audit import Audit
+from tests.sim.callers import Callers
+from tests.sim.configuration import TARGETS, Configuration
 from tests.sim.ends import Call, Server, Violation
 from tests.sim.faults import Killed
-from tests.sim.plan import CHAOS_S, Plan, pauses_of, plan_of
+from tests.sim.plan import CHAOS_S, Plan, plan_of
 from tests.sim.queues import Queues
+from tests.sim.targets import StreamServer
 from tests.sim.zone import NEVER, Life, SimZone, Waiting
 
-TARGETS = ("10.9.3.20", "10.9.4.20")
-ENDPOINT = ("10.0.1.10", 443)
 TICK_S = (0.5, 4.0)
 RETURN_S = (0.005, 0.4)
+MOVES_MAX = 100_000
+"""Things that happen in one world: ten times as many as in any that ends."""
 
 
 class World:
@@ -41,15 +43,17 @@ class World:
         self.depth = 0
         self.healed = False
         self._heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
-        self._order = 0
-        self.version = 1
-        self.changes: list[str] = []
-        self.zone: SimZone = SimZone(self, self.snapshot(), self.plan.node_count)
+        self._order = self.moves = 0
+        self.configuration = Configuration(self)
+        self.zone: SimZone = SimZone(self, self.configuration.snapshot(self.plan.node_count), self.plan.node_count)
         self.lives = [Life() for _ in range(self.plan.node_count)]
-        self.servers = {(address, 8080): Server((address, 8080), self.plan.late_s) for address in TARGETS}
-        self.calls: list[Call] = []
-        self.current: dict[tuple[int, SocketAddress], Call] = {}
+        self.callers = Callers(self)
         self.audit = Audit(self)
+        self.servers = {(address, 8080): self._server((address, 8080)) for address in TARGETS}
+        self.restarted_at = dict.fromkeys(self.servers, -1.0)
+        """When each target last forgot its connections."""
+        self.died_at = -1.0
+        """When a node last died."""
         self.queues = Queues(self)
         for index in range(self.plan.node_count):
             self.zone.node(index)
@@ -63,6 +67,9 @@ class World:
     def run_until(self, end: float) -> None:
         while self._heap and self._heap[0][0] <= end:
             moment, _, action, arguments = heapq.heappop(self._heap)
+            self.moves += 1
+            if self.moves > MOVES_MAX:
+                raise Violation("INV-12: the ends never come to rest")
             self.now = max(self.now, moment)
             action(*arguments)
         self.now = max(self.now, end)
@@ -91,6 +98,7 @@ class World:
                 if self.now >= life.stale_until:
                     plane.receive_deltas(self.now)
                 plane.handle_timeout(self.now)
+                self.send(index, plane.packets_to_send())
             except Killed:
                 self.die(index)
             else:
@@ -105,6 +113,13 @@ class World:
 
     def from_target(self, packet: bytes) -> None:
         self.travel(packet, lambda copy: self.arrive(EXIT, copy))
+
+    def send(self, index: int, packets: Sequence[Outgoing]) -> None:
+        """What a node makes itself leaves at once, before the verdicts of what it has in hand."""
+        for outgoing in packets:
+            self.audit.headers.sent(index, outgoing)
+            self.travel(outgoing.packet, lambda copy, eni=outgoing.eni_number: self.deliver(eni, copy))  # type: ignore[misc]
+            self.at_point(index)
 
     def travel(self, packet: bytes, arrive: Callable[[bytes], None]) -> None:
         """Over a link that loses, doubles, damages and delays."""
@@ -148,12 +163,17 @@ class World:
             self._deliver_to_target(seen)
         elif seen.protocol == UDP:
             self.audit.datagram_delivered(eni, seen)
-        elif (call := self.current.get((eni, seen.destination))) is not None and self.now >= self.sleeping_until:
-            call.on_segment(self, seen)
+        elif self.now >= self.sleeping_until:
+            call = self.callers.current.get((eni, seen.destination))
+            if call is not None:
+                call.on_segment(self, seen)
 
     def _deliver_to_target(self, seen: Seen) -> None:
         if seen.protocol == UDP:
-            self.from_target(udp(seen.destination, seen.source, b">" + seen.payload))
+            header = self.audit.headers.of_datagrams.get((seen.source, seen.destination), b"")
+            if not seen.payload.startswith(header):
+                raise Violation(f"INV-2: a datagram without its header: {seen.payload!r}")
+            self.from_target(udp(seen.destination, seen.source, b">" + seen.payload[len(header) :]))
         elif seen.destination in self.servers:
             self.servers[seen.destination].on_segment(self, seen)
 
@@ -183,6 +203,7 @@ class World:
 
     def die(self, index: int, in_hand: Sequence[Waiting] = ()) -> None:
         life = self.lives[index]
+        self.died_at = self.now
         life.up, life.busy, life.doom = False, False, NEVER
         life.waiting = [*in_hand, *life.waiting]
         self.at(self.now + self.chance.uniform(*RETURN_S), self.revive, index, self.zone)
@@ -190,7 +211,7 @@ class World:
     def revive(self, index: int, zone: SimZone) -> None:
         if zone is not self.zone:
             return
-        self._void_what_is_removed()
+        self.configuration.void_what_is_removed()
         try:
             zone.restart(index, self.now)
             zone.nodes[index].dataplane.settle(self.now)
@@ -205,11 +226,11 @@ class World:
         old = self.zone
         for life in self.lives:
             life.doom = NEVER
-        self._void_what_is_removed()
+        self.configuration.void_what_is_removed()
         waiting = [packet for life in self.lives for packet in life.waiting]
         self.zone = old  # while the new nodes start
         self.lives = [Life() for _ in range(node_count)]
-        young = old.next_generation(self.snapshot(node_count), node_count, self.now)
+        young = old.next_generation(self.configuration.snapshot(node_count), node_count, self.now)
         assert isinstance(young, SimZone)
         self.zone = young
         self.audit.new_generation()
@@ -232,105 +253,48 @@ class World:
             except Killed:
                 self.die(index)
 
-    def _void_what_is_removed(self) -> None:
-        """Flows of an ENI that is not in the snapshot have ended, also if it comes back: some nodes knew them."""
-        if "door removed" in self.changes or "exit removed" in self.changes:
-            self.audit.void(self.now)
-
-    # --- configuration ----------------------------------------------------------------------------
-
-    def snapshot(self, node_count: int | None = None) -> Snapshot:
-        """The configuration, with everything that is changed just now."""
-        count = node_count or (self.zone.node_count if hasattr(self, "zone") else self.plan.node_count)
-        everyone = tuple(range(count))
-        entry, leave = everyone, everyone
-        if not self.plan.shared_shards and count > 1:
-            entry, leave = everyone[: count // 2 + 1], everyone[count // 2 :]
-        doors = [door(number, shard=entry) for number in (DOOR, DOOR_B)]
-        if "door closed" in self.changes:
-            doors[0] = replace(doors[0], available=False)
-        if "rules closed" in self.changes:
-            doors[0] = replace(doors[0], security_rules=())
-        if "door removed" in self.changes:
-            doors.pop()
-        exits = [] if "exit removed" in self.changes else [way_out(shard=leave)]
-        if not exits:
-            doors = [door(number, shard=entry, load_balancer_eni=0) for number in (DOOR, DOOR_B)]
-        self.version += 1
-        targets = TARGETS[:1] if "target removed" in self.changes else TARGETS
-        return snapshot_of(
-            *doors, *exits, targets=targets, version=self.version, flows_per_node_max=self.plan.flows_max
-        )
-
-    def change(self, what: str, seconds: float) -> None:
-        self.changes.append(what)
-        self._void_what_is_removed()
-        self._load()
-        self.at(self.now + seconds, self._change_back, what)
-
-    def _change_back(self, what: str) -> None:
-        self._void_what_is_removed()
-        self.changes.remove(what)
-        self._load()
-
-    def _load(self) -> None:
-        self.zone.snapshot = self.snapshot()
-        for index in self.zone.nodes:
-            self.at(self.now + self.chance.random() * self.plan.skew_s, self._beat, index, self.zone)
-
-    def _beat(self, index: int, zone: SimZone) -> None:
-        """A node reads the snapshot; one that is being restarted does so anyway."""
-        if zone is not self.zone or not self.lives[index].up:
-            return
-        node = zone.nodes[index]
-        node.dataplane.load_snapshot(zone.snapshot, self.now)
-        zone.open_pools(node)
-
     # --- a whole run -----------------------------------------------------------------------------
 
     def on_cut_off(self, call: Call) -> None:
         self.audit.cut_off(call)
 
-    def begin_call(self, door: int, client: SocketAddress) -> None:
-        """A client calls, unless its last call from this very port is not over yet."""
-        busy = self.current.get((door, client))
-        if busy is not None and not busy.is_over:
-            return
-        isn = (self.chance.randrange(1 << 16) + (len(self.calls) + 1) * 20_000_000) % (1 << 32)
-        call = Call(len(self.calls), door, client, ENDPOINT, isn, pauses_of(self.chance), self.chance.random() < 0.2)
-        self.calls.append(call)
-        self.current[door, client] = call
-        self.audit.began(call)
-        call.begin(self)
+    def on_late_greeting(self, call: Call) -> None:
+        self.audit.greeted_late(call)
 
-    def talk(self, door: int, client: SocketAddress, number: int) -> None:
-        """A datagram, marked with whose it is."""
-        mark = b"%d:%d/%d" % (door, client[1], number)
-        self.from_client(door, udp(client, (ENDPOINT[0], 53), mark))
+    def _server(self, address: SocketAddress) -> Server:
+        headers = self.plan.headers
+        if headers is None:
+            return Server(address, self.plan.late_s)
+        return StreamServer(
+            address, self.plan.late_s, plan=headers, judge=self.audit.headers, chance=Random(f"{address} {self.seed}")
+        )
+
+    def _restart_target(self, address: SocketAddress) -> None:
+        server = self.servers[address]
+        assert isinstance(server, StreamServer)
+        server.restart()
+        self.restarted_at[address] = self.now
 
     def schedule(self) -> None:
         plan, chance = self.plan, self.chance
         for index in range(plan.node_count):
             self.at(chance.uniform(*TICK_S), self.tick, index, self.zone)
-        for number in range(plan.calls):
-            client = ("10.0.1.50", 40_000 + number // 3)
-            for _ in range(chance.randint(1, 3)):
-                at = float(chance.choice((1, 20, 40))) if plan.together else chance.uniform(0, CHAOS_S)
-                self.at(at, self.begin_call, chance.choice((DOOR, DOOR_B)), client)
-        for number in range(plan.talkers):
-            for step in range(chance.randint(1, 6)):
-                at = chance.uniform(0, CHAOS_S)
-                self.at(at, self.talk, chance.choice((DOOR, DOOR_B)), ("10.0.1.50", 50_000 + number), step)
+        self.callers.schedule()
         for at, index, points in plan.kills:
             self.at(at, self.doom, index, points)
         for at, index, seconds in plan.stale:
             self.at(at, self._be_stale, index, at + seconds)
         for at, what, seconds in plan.reloads:
-            self.at(at, self.change, what, seconds)
+            self.at(at, self.configuration.change, what, seconds)
         for at, seconds in plan.sleeps:
             self.at(at, self._sleep, seconds)
         for at, node_count in plan.generations:
             self.at(at, self.next_generation, node_count)
+        if plan.headers is not None:
+            for at, placement in plan.headers.toggles:
+                self.at(at, self.configuration.toggle, placement)
+            for at in plan.headers.restarts:
+                self.at(at, self._restart_target, chance.choice(list(self.servers)))
         if plan.upgrade is not None:
             self.at(plan.upgrade[0], self.next_generation, plan.upgrade[1])
         self.at(CHAOS_S, self._heal)
@@ -352,10 +316,10 @@ class World:
         self.run_until(CHAOS_S + 30.0)
         self.audit.nodes_agree()
         patience_s = 900.0 + max((seconds for _, seconds in self.plan.sleeps), default=0.0)
-        while self.now < CHAOS_S + patience_s and not all(call.is_over for call in self.calls):
+        while self.now < CHAOS_S + patience_s and not all(call.is_over for call in self.callers.calls):
             self.run_until(self.now + 20.0)
-        for call in self.calls:
-            if not call.is_over:
+        for call in self.callers.calls:
+            if not call.is_over and not self.audit.is_excused(call):
                 raise Violation(f"call {call.number} is still {call.phase} at {self.now:.0f} s")
         self.audit.nodes_agree()
         self.run_until(self.now + 350.0 + 120.0 + 2 * 60.0 + 20.0)

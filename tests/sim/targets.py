@@ -1,0 +1,278 @@
+"""A target that is a whole end of a stream, and strict: every byte that it takes is compared with what must be there.
+
+First the header of the client that it cannot see, all of it, then the client's own bytes, and nothing else (INV-2). It
+greets, if it does so at all, when it has read the header; it answers each question once.
+"""
+
+from dataclasses import dataclass, field
+from random import Random
+from zlib import crc32
+
+from tests.cases import ACK, FIN, NOP, PSH, RST, SACK_PERMITTED, SYN, SocketAddress, mss, tcp, timestamps, window_scale
+from tests.dissection import Seen
+from tests.sim.ends import NUMBERS, REPEAT_FIRST_S, REPEAT_MAX_S, Server, Violation, Wire, answer_to
+from tests.sim.halves import WHOLE_WINDOW, Arrival, Inbound, Outbound, distance, option_of
+from tests.sim.header_judge import HeaderJudge, Told
+from tests.sim.header_plan import HeaderPlan
+from tests.sim.streams import GREETING, ONE_CALL
+
+PATIENCE_S = 600.0
+"""After so long without a word from the client a target forgets the connection."""
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """One connection of a target's."""
+
+    source: SocketAddress
+    peer_isn: int
+    inbound: Inbound
+    outbound: Outbound
+    heard_at: float
+    confirmed: bool = False
+    greeted: bool = False
+    answered: int = 0
+    """Bytes of the stream whose questions are answered."""
+    stamp: int = 0
+    """The client's newest timestamp; 0: none were agreed upon."""
+    repeat_s: float = REPEAT_FIRST_S
+    wakes: int = 0
+
+
+@dataclass(slots=True)
+class StreamServer(Server):
+    """One target."""
+
+    plan: HeaderPlan = field(default_factory=HeaderPlan)
+    judge: HeaderJudge = None  # type: ignore[assignment]
+    chance: Random = field(default_factory=Random)
+    streams: dict[SocketAddress, Connection] = field(default_factory=dict)
+    finished: set[tuple[SocketAddress, int]] = field(default_factory=set)
+    """Connections that are over, by the client's first number: a cookie of theirs opens nothing any more."""
+    lives: int = 0
+
+    def restart(self) -> None:
+        self.streams.clear()
+        self.lives += 1
+
+    def on_segment(self, wire: Wire, seen: Seen) -> None:
+        connection = self.streams.get(seen.source)
+        if seen.flags & RST:
+            if connection is not None:
+                self._on_reset(wire, seen, connection)
+            return
+        if seen.flags & SYN:
+            self._on_first_segment(wire, seen, connection)
+            return
+        connection = connection or self._by_cookie(wire, seen)
+        if connection is None:
+            self._send(wire, seen.source, RST, seen.acknowledgment, 0)
+        else:
+            self._on_stream(wire, seen, connection)
+
+    # --- beginnings and ends -------------------------------------------------------------------
+
+    def _on_first_segment(self, wire: Wire, seen: Seen, connection: Connection | None) -> None:
+        if connection is None:
+            if self.plan.cookies and self.judge.told(self.address, seen.source, seen.sequence).call.is_over:
+                return  # very late; two cookies for one tuple at a time are more than a header can bear
+            connection = self._accept(wire, seen)
+            self._answer_syn_of(wire, connection)
+            if not self.plan.cookies:
+                self.streams[seen.source] = connection
+                self._arm(wire, connection)
+                if self.late_s:
+                    wire.at(wire.now + self.late_s, self._ask_if_there, wire, connection)
+        elif seen.sequence == connection.peer_isn and not connection.confirmed:
+            self._answer_syn_of(wire, connection)
+        else:
+            self._say(wire, connection, ACK, connection.outbound.top)  # a challenge (RFC 5961 section 4)
+
+    def _accept(self, wire: Wire, seen: Seen) -> Connection:
+        self.accepted_count += 1
+        isn = self.accepted_count * 7_654_321
+        if self.plan.cookies:
+            isn = seen.sequence + self._cookie(seen.source)
+        return self._connection(wire, seen, seen.sequence, isn % NUMBERS)
+
+    def _cookie(self, source: SocketAddress) -> int:
+        return crc32(repr((self.address, source, self.lives)).encode())
+
+    def _connection(self, wire: Wire, seen: Seen, peer_isn: int, isn: int) -> Connection:
+        plan = self.plan
+        inbound = Inbound((peer_isn + 1) % NUMBERS, plan.room, plan.shift, plan.holds)
+        outbound = Outbound((isn + 1) % NUMBERS, edge=ONE_CALL)
+        connection = Connection(seen.source, peer_isn, inbound, outbound, wire.now)
+        stamps = option_of(seen, 8)
+        connection.stamp = int.from_bytes(stamps[:4], "big") if stamps and plan.stamps else 0
+        return connection
+
+    def _by_cookie(self, wire: Wire, seen: Seen) -> Connection | None:
+        """Any ACK of a cookie opens the connection: all that is needed is in the cookie."""
+        peer_isn = (seen.acknowledgment - 1 - self._cookie(seen.source)) % NUMBERS
+        is_ours = (seen.source, self.address, peer_isn) in self.judge.opened  # instead of a signature
+        if not self.plan.cookies or not is_ours or (seen.source, peer_isn) in self.finished:
+            return None
+        connection = self._connection(wire, seen, peer_isn, (seen.acknowledgment - 1) % NUMBERS)
+        self.streams[seen.source] = connection
+        if self.late_s:
+            wire.at(wire.now + self.late_s, self._ask_if_there, wire, connection)
+        return connection
+
+    def _answer_syn_of(self, wire: Wire, connection: Connection) -> None:
+        offer = mss(self.plan.segment_bytes) + SACK_PERMITTED + NOP + window_scale(self.plan.shift)
+        if connection.stamp:
+            offer += timestamps(1, connection.stamp)
+        window = min(connection.inbound.edge, WHOLE_WINDOW)
+        self._send(wire, connection.source, SYN | ACK, connection.outbound.first - 1, connection.inbound.first,
+                   options=offer, window=window)  # fmt: skip
+
+    def _on_reset(self, wire: Wire, seen: Seen, connection: Connection) -> None:
+        """RFC 5961 section 3.2: what is not exactly the next byte is asked about."""
+        place = distance(seen.sequence, connection.inbound.expected)
+        if place == 0:
+            self._forget(connection)
+        elif 0 < place < connection.inbound.room:
+            self._say(wire, connection, ACK, connection.outbound.top)
+
+    def _forget(self, connection: Connection) -> None:
+        del self.streams[connection.source]
+        self.finished.add((connection.source, connection.peer_isn))
+
+    # --- the stream ----------------------------------------------------------------------------
+
+    def _on_stream(self, wire: Wire, seen: Seen, connection: Connection) -> None:
+        inbound, outbound = connection.inbound, connection.outbound
+        acked = distance(seen.acknowledgment, outbound.first)
+        place = distance(seen.sequence, inbound.first)
+        if not -1 <= place < ONE_CALL or self._is_stale(seen, connection, place):
+            self._say(wire, connection, ACK, outbound.top)
+            return
+        if not 0 <= acked <= outbound.top:
+            if not connection.confirmed:
+                self._send(wire, seen.source, RST, seen.acknowledgment, 0)
+            return
+        arrival = inbound.take(place, seen.payload, seen.flags & FIN != 0)
+        told = self.judge.told(self.address, connection.source, connection.peer_isn)
+        self._judge(connection, told, place, seen, arrival)
+        connection.heard_at = wire.now
+        if arrival is not Arrival.OLD or connection.confirmed:
+            connection.confirmed = True
+            outbound.acknowledge(acked, ONE_CALL)
+            if outbound.closes and outbound.is_acked:
+                self._forget(connection)
+                return
+        if not self.plan.read_s:
+            self._read(wire, connection, told)
+        elif arrival is Arrival.NEW or not told.header:
+            wire.at(wire.now + self.plan.read_s, self._read_later, wire, connection, told)
+        if not self._push(wire, connection) and arrival is not Arrival.BARE:
+            self._say(wire, connection, ACK, outbound.top)
+
+    def _is_stale(self, seen: Seen, connection: Connection, place: int) -> bool:
+        """RFC 7323 section 5.3: an older timestamp than was seen. What has none at all must not be."""
+        if not connection.stamp:
+            return False
+        option = option_of(seen, 8)
+        if option is None:
+            raise Violation(f"{seen.source} sends a segment without the timestamps that were agreed upon")
+        stamp = int.from_bytes(option[:4], "big")
+        if distance(stamp, connection.stamp) < 0:
+            return True
+        if place <= len(connection.inbound.taken):
+            connection.stamp = stamp
+        return False
+
+    def _judge(self, connection: Connection, told: Told, place: int, seen: Seen, arrival: Arrival) -> None:
+        """INV-2: the header once, whole, and the client's bytes behind it."""
+        taken = connection.inbound.taken
+        should = told.header + told.call.outbound.data
+        if not should.startswith(taken):
+            at = next(at for at, byte in enumerate(taken) if at >= len(should) or byte != should[at])
+            raise Violation(
+                f"INV-2: call {told.call.number}: byte {at} of the stream is {bytes(taken[at : at + 20])!r}, "
+                f"and should be {bytes(should[at : at + 20])!r} (header: {len(told.header)} bytes)"
+            )
+        if connection.inbound.finished and len(taken) != len(told.header) + len(told.call.outbound.data):
+            raise Violation(f"INV-2: call {told.call.number} ends after {len(taken)} bytes for its target")
+        own_bytes = place + len(seen.payload) - max(place, len(told.header))
+        if arrival is Arrival.BEYOND and own_bytes > 1:  # one byte asks whether a closed window has opened
+            raise Violation(f"call {told.call.number} sends {own_bytes} bytes past what its target takes")
+
+    def _read_later(self, wire: Wire, connection: Connection, told: Told) -> None:
+        if self.streams.get(connection.source) is connection:
+            before = connection.inbound.window()
+            self._read(wire, connection, told)
+            if not self._push(wire, connection) and connection.inbound.window() > before:
+                self._say(wire, connection, ACK, connection.outbound.top)
+
+    def _read(self, wire: Wire, connection: Connection, told: Told) -> None:
+        """The application: first the header, then questions."""
+        inbound, outbound = connection.inbound, connection.outbound
+        inbound.read = len(inbound.taken)
+        if inbound.read < len(told.header) or not connection.confirmed:
+            return
+        if self.plan.greets and not connection.greeted:
+            connection.greeted = True
+            outbound.data += GREETING
+        at = max(connection.answered, len(told.header))
+        while (end := inbound.taken.find(b">", at)) >= 0:
+            outbound.data += answer_to(bytes(inbound.taken[at : end + 1]))
+            at = connection.answered = end + 1
+        outbound.closes = inbound.finished
+
+    # --- sending -------------------------------------------------------------------------------
+
+    def _say(self, wire: Wire, connection: Connection, flags: int, place: int, payload: bytes = b"") -> None:
+        inbound = connection.inbound
+        if not self.plan.tells_doubles:
+            inbound.doubled = None
+        options = inbound.blocks()
+        if connection.stamp:
+            options = NOP + NOP + timestamps(int(wire.now * 1000), connection.stamp) + options
+        number = connection.outbound.first + place
+        self._send(wire, connection.source, flags, number, inbound.expected, payload, options, inbound.window())
+
+    def _send(
+        self, wire: Wire, peer: SocketAddress, flags: int, sequence: int, acknowledgment: int, payload: bytes = b"",
+        options: bytes = b"", window: int = 0,
+    ) -> None:  # fmt: skip
+        wire.from_target(
+            tcp(self.address, peer, flags=flags, sequence=sequence % NUMBERS, acknowledgment=acknowledgment,
+                payload=payload, options=options, window=window)
+        )  # fmt: skip
+
+    def _push(self, wire: Wire, connection: Connection) -> bool:
+        sent = False
+        for place, flags, data in connection.outbound.segments(self.chance, 1400):
+            self._say(wire, connection, flags | PSH if data else flags, place, data)
+            sent = True
+        if sent:
+            connection.repeat_s = REPEAT_FIRST_S
+            self._arm(wire, connection)
+        return sent
+
+    def _arm(self, wire: Wire, connection: Connection) -> None:
+        connection.wakes += 1
+        wire.at(wire.now + connection.repeat_s, self._repeat, wire, connection, connection.wakes)
+
+    def _repeat(self, wire: Wire, connection: Connection, number: int) -> None:
+        if self.streams.get(connection.source) is not connection or connection.wakes != number:
+            return
+        if wire.now - connection.heard_at > PATIENCE_S:
+            self._forget(connection)
+            return
+        repeat_s = min(connection.repeat_s * 2, REPEAT_MAX_S)
+        if not connection.confirmed:
+            self._answer_syn_of(wire, connection)
+        elif not connection.outbound.is_acked:
+            connection.outbound.next = connection.outbound.acked
+            self._push(wire, connection)
+        else:
+            return
+        connection.repeat_s = repeat_s
+        self._arm(wire, connection)
+
+    def _ask_if_there(self, wire: Wire, connection: Connection) -> None:
+        if connection.confirmed and self.streams.get(connection.source) is connection:
+            self._say(wire, connection, ACK, connection.outbound.top - 1)
