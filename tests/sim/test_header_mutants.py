@@ -1,0 +1,191 @@
+"""Headers whose protections are taken away, one at a time: the simulator must notice each.
+
+Most of them the product itself can do without (`Protections`); the others are taken away here.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hyperplane.dataplane import engine, plane, stages, tracking
+from hyperplane.dataplane.counters import Count
+from hyperplane.dataplane.passage import Passage
+from hyperplane.dataplane.plane import Plane
+from hyperplane.dataplane.verdict import Verdict
+from hyperplane.flow.entry import FlowEntry
+from hyperplane.flow.injector import Protections
+from hyperplane.flow.journal import JournalWriter
+from hyperplane.flow.replication import Replication
+from hyperplane.snapshot import HeaderPlacement
+from tests.sim.header_plan import AT_ONCE, WITH_PAYLOAD, HeaderPlan
+from tests.sim.notice import Patch, in_worlds
+from tests.sim.plan import Plan
+from tests.sim.test_mutants import lagging, many_nodes, quiet
+
+PLACEMENTS = (AT_ONCE, WITH_PAYLOAD)
+
+
+def headed(plan: Plan, **changes: Any) -> Plan:
+    """Two in ten packets are lost, nothing else goes wrong but what is added. Targets get headers."""
+    return replace(quiet(plan), loss=0.2, calls=8, talkers=0, headers=replace(HeaderPlan(), **changes))
+
+
+def unloaded(plan: Plan, **changes: Any) -> Plan:
+    """The same, and nothing is lost."""
+    return replace(headed(plan, **changes), loss=0.0)
+
+
+def greeted(plan: Plan, **changes: Any) -> Plan:
+    """Clients that wait to be greeted, and targets that repeat no SYN-ACK."""
+    return headed(plan, greets=True, waits=1.0, cookies=True, **changes)
+
+
+def weaken(patch: Patch, **protections: bool) -> None:
+    patch.setattr(plane, "Protections", lambda: Protections(**protections))
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_the_header_is_inserted_once(monkeypatch: Patch, placement: HeaderPlacement) -> None:
+    """As others do it: what is lost then is nobody's to repeat."""
+    weaken(monkeypatch, repeats=False, resends=False)
+    in_worlds(monkeypatch, "is still", lambda plan: headed(plan, placement=placement))
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_acknowledgments_are_not_clamped(monkeypatch: Patch, placement: HeaderPlacement) -> None:
+    weaken(monkeypatch, clamps=False)
+    in_worlds(monkeypatch, "INV-6", lambda plan: headed(plan, placement=placement, segment_bytes=88))
+
+
+def test_the_ack_is_forwarded_beside_the_header(monkeypatch: Patch) -> None:
+    """The target believes that the handshake is over, and nobody brings a silent client to send another ACK."""
+    weaken(monkeypatch, replaces=False)
+    in_worlds(monkeypatch, "INV-12|is still listening", lambda plan: headed(plan, greets=True, waits=1.0))
+
+
+def test_a_lost_header_has_no_timer(monkeypatch: Patch) -> None:
+    weaken(monkeypatch, resends=False)
+    in_worlds(monkeypatch, "INV-12|is still listening", greeted)
+
+
+@pytest.mark.parametrize("told", ["doubles", "holes"])
+def test_sack_blocks_are_not_mapped(monkeypatch: Patch, told: str) -> None:
+    weaken(monkeypatch, maps_sack=False)
+    changes = {"tells_doubles": told == "doubles", "holds": told == "holes", "question_bytes": 4000}
+    in_worlds(monkeypatch, "INV-6", lambda plan: headed(plan, **changes))
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_the_window_is_not_narrowed(monkeypatch: Patch, placement: HeaderPlacement) -> None:
+    weaken(monkeypatch, narrows=False)
+    in_worlds(monkeypatch, "header bytes are out", lambda plan: unloaded(plan, placement=placement, room=2000, shift=2))
+
+
+# --- who knows of it ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_peers_are_not_told_where_the_stream_begins(monkeypatch: Patch, placement: HeaderPlacement) -> None:
+    """The row says 0."""
+    write = JournalWriter.write
+
+    def write_zero(self: JournalWriter, entry: FlowEntry) -> None:
+        injection = entry.injection
+        if injection is None:
+            write(self, entry)
+            return
+        first, injection.first = injection.first, 0
+        write(self, entry)
+        injection.first = first
+
+    def worlds(plan: Plan) -> Plan:
+        return replace(many_nodes(plan), headers=HeaderPlan(placement))
+
+    monkeypatch.setattr(JournalWriter, "write", write_zero)
+    in_worlds(monkeypatch, "INV-2|INV-6|INV-11|INV-13|header bytes", worlds)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_node_that_does_not_know_of_the_header_forwards(monkeypatch: Patch, placement: HeaderPlacement) -> None:
+    """It learns everything of the flow but that: unshifted, without a header."""
+    learn = Replication._learn
+
+    def learn_less(self: Replication, *what: Any) -> FlowEntry | None:
+        entry = learn(self, *what)
+        if entry is not None:
+            entry.injection = None
+        return entry
+
+    monkeypatch.setattr(Replication, "_learn", learn_less)
+    in_worlds(
+        monkeypatch,
+        "INV-2|INV-6|INV-11|INV-13|header bytes",
+        lambda plan: replace(many_nodes(plan), headers=HeaderPlan(placement)),
+    )
+
+
+# --- another stream on the same tuple -------------------------------------------------------------------
+
+
+def reopening(plan: Plan) -> Plan:
+    """Ports are used again and again, before and after the end."""
+    plan = headed(plan, abandons=1.0, placement=WITH_PAYLOAD)
+    return replace(plan, calls=3, loss=0.02, together=True, node_count=2, spray=True)
+
+
+def test_a_stream_that_begins_again_is_not_renewed(monkeypatch: Patch) -> None:
+    def reopen(plane: Plane, passage: Passage, entry: FlowEntry) -> FlowEntry:
+        plane.counters.add(Count.FLOWS_REOPENED)
+        entry.reopen()
+        plane.table.state_changed(entry)
+        return entry
+
+    monkeypatch.setattr(tracking, "_reopen", reopen)
+    in_worlds(monkeypatch, "INV-2|INV-6|INV-13|header bytes", reopening)
+
+
+def test_the_target_is_not_followed(monkeypatch: Patch) -> None:
+    """Which of two SYNs began the stream the first of them says, and not the target."""
+    monkeypatch.setattr(tracking, "_follow_target", lambda plane, passage, entry, injection: entry)
+    in_worlds(monkeypatch, "INV-2|INV-6|INV-13|header bytes", reopening)
+
+
+def test_a_header_follows_the_attribute(monkeypatch: Patch) -> None:
+    """It is not frozen: every packet is treated as the target group is set now."""
+
+    def look_again(plane: Plane, passage: Passage) -> Verdict | None:
+        entry = passage.entry
+        if entry is not None and entry.injection is not None:
+            port = int.from_bytes(entry.original_key[-5:-3], "big")
+            placement = entry.endpoint.service(entry.protocol, port).proxy_protocol_v2
+            if placement is None:
+                entry.injection = None
+        return None
+
+    inject = stages.inject
+
+    def changed(plane: Plane, passage: Passage) -> Verdict | None:
+        return look_again(plane, passage) or inject(plane, passage)
+
+    monkeypatch.setattr(engine, "DECIDING", tuple(changed if it is inject else it for it in stages.DECIDING))
+    in_worlds(
+        monkeypatch,
+        "INV-2|INV-6|INV-13",
+        lambda plan: headed(plan, toggles=((20.0, None), (21.0, AT_ONCE), (40.0, None))),
+    )
+
+
+# --- what a killed node leaves ----------------------------------------------------------------------------
+
+
+def test_what_is_told_of_a_header_is_told_too_late(monkeypatch: Patch) -> None:
+    """A flow's row is written when its SYN-ACK comes: the node that forwarded the SYN may be dead by then."""
+    tell = Replication.tell
+
+    def tell_answered(self: Replication, entry: FlowEntry) -> None:
+        if entry.state > 0:
+            tell(self, entry)
+
+    monkeypatch.setattr(Replication, "tell", tell_answered)
+    in_worlds(monkeypatch, "INV-5|INV-4", lambda plan: replace(lagging(plan), headers=HeaderPlan()))
