@@ -97,6 +97,21 @@ def replace_ack(plane: Plane, passage: Passage, entry: FlowEntry, injection: Inj
     return bool(pieces)
 
 
+def reset_twice(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection, opening: Opening) -> None:
+    """A reset by a client that knows of no connection. It is believed only if its number is the target's next one (RFC
+    5961 section 3.2), and whether the target has the header already this node may not know. So it goes before the
+    header and behind it; between the two the header again, if this node has sent it, for a target that has a part."""
+    packet = passage.packet
+    number, behind = injection.first + opening.acked_bytes & MASK, injection.length
+    reset = tcp_packet(entry.translated_key[:-SUFFIX_BYTES], number, 0, RST, 0, b"", b"", packet.ttl - 1)
+    passage.leading = (Outgoing(reset, entry.balancer.number),)
+    if opening.sent:
+        plane.counters.add(Count.HEADERS_REPEATED if opening.sent_bytes else Count.HEADERS_SENT)
+        passage.leading += header_pieces(entry, injection, opening)
+        behind = max(opening.acked_bytes, opening.sendable(injection.first))
+    put_sequence(packet, injection.first + behind & MASK)
+
+
 def resend_headers(plane: Plane, now: float) -> None:
     """Timers have run out: headers that nobody else repeats are sent again."""
     for entry in plane.headers.due(now, HEADERS_RESENT_PER_TICK_MAX):

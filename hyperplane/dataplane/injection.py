@@ -8,7 +8,7 @@ is the flow's first byte and its header, which every node of the shard knows bef
 
 from hyperplane.dataplane.answers import does_not_fit, too_big, too_big_with
 from hyperplane.dataplane.counters import Count
-from hyperplane.dataplane.header_emission import can_share, header_pieces, remember, replace_ack, send_rest
+from hyperplane.dataplane.header_emission import can_share, header_pieces, remember, replace_ack, reset_twice, send_rest
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.verdict import DROPS, DropReason, Verdict
@@ -89,6 +89,9 @@ def _open(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection
         return None
     if emission is Emission.REFUSE:
         return DROPS[DropReason.ACROSS_FIRST_BYTE]
+    if emission is Emission.TWICE:
+        reset_twice(plane, passage, entry, injection, opening)
+        return None
     if emission is Emission.SHIFT or (opening.sent and not protections.repeats):
         put_sequence(packet, packet.sequence + injection.length & MASK)
         return None

@@ -80,8 +80,8 @@ class Emission(Enum):
     """The header instead."""
     PROBED = "probed"
     """The header instead, if only its own room in the target's window keeps the client from sending; else PASS."""
-    REMEMBERED = "remembered"
-    """The header first, if this node knows what it has to acknowledge; else PASS."""
+    TWICE = "twice"
+    """Before the header and behind it: nobody answers a reset, so nobody learns where the target stands."""
     REFUSE = "refuse"
 
 
@@ -92,14 +92,14 @@ EMISSIONS: dict[tuple[HeaderPlacement, Start], Emission] = {
     (_AT_ONCE, Start.PROBE): Emission.REPLACE,
     (_AT_ONCE, Start.BARE): Emission.REPLACE,
     (_AT_ONCE, Start.FIRST): Emission.LEAD,
-    (_AT_ONCE, Start.RESET): Emission.REMEMBERED,
+    (_AT_ONCE, Start.RESET): Emission.TWICE,
     (_AT_ONCE, Start.BEYOND): Emission.SHIFT,
     (_AT_ONCE, Start.ACROSS): Emission.REFUSE,
     (_WITH_PAYLOAD, Start.OLD): Emission.PASS,
     (_WITH_PAYLOAD, Start.PROBE): Emission.PROBED,
     (_WITH_PAYLOAD, Start.BARE): Emission.PASS,
     (_WITH_PAYLOAD, Start.FIRST): Emission.LEAD,
-    (_WITH_PAYLOAD, Start.RESET): Emission.REMEMBERED,
+    (_WITH_PAYLOAD, Start.RESET): Emission.TWICE,
     (_WITH_PAYLOAD, Start.BEYOND): Emission.SHIFT,
     (_WITH_PAYLOAD, Start.ACROSS): Emission.REFUSE,
 }
@@ -177,8 +177,6 @@ class Injection:
         emission = EMISSIONS[self.placement, start]
         if emission is Emission.PROBED:
             return Emission.REPLACE if self.opening.hides else Emission.PASS
-        if emission is Emission.REMEMBERED:
-            return Emission.LEAD if self.opening.sent else Emission.PASS
         return emission
 
     def to_target(self, sequence: int) -> int:

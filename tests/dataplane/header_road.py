@@ -77,6 +77,17 @@ class HeaderRoad(Road):
             ip=ip or Ip(ttl=63, identification=0),
         )
 
+    def reset_before(self, begin: int = 0) -> bytes:
+        """A reset of the node's own, where the header begins, or what the target has not got of it."""
+        return cases.tcp(
+            self.balancer,
+            self.target,
+            flags=cases.RST,
+            sequence=self.first + begin,
+            window=0,
+            ip=Ip(ttl=63, identification=0),
+        )
+
     def shifted(self, flags: int = ACK, by: int | None = None, **fields: Any) -> Step:
         """A segment of the client's behind the header."""
         fields = {"sequence": self.first} | fields

@@ -20,7 +20,7 @@ def test_pp_23_a_reset_goes_behind_as_much_of_the_header_as_there_is_room_for(ro
     if road.placement is AT_ONCE:
         yield road.replaced(0, window)
         counted = REPEATED
-    for flags in (RST | ACK, RST):
+    for flags, before in ((RST | ACK, ()), (RST, (road.reset_before(),))):
         step = road.shifted(flags, by=window)
-        yield replace(step, leading=(road.segment(0, window),), moved=step.moved | {counted: 1})
+        yield replace(step, leading=(*before, road.segment(0, window)), moved=step.moved | {counted: 1})
         counted = REPEATED
