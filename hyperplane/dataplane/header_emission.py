@@ -76,6 +76,7 @@ def _header_segment(entry: FlowEntry, opening: Opening, number: int, data: bytes
 
 def replace_ack(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection, opening: Opening) -> bool:
     """The header in the place of an ACK. Into a closed window nothing goes but the ACK; the timer asks again.
+    Where the client itself asks, with an old number, its question must stay one.
 
     Whether the header goes.
     """
@@ -90,7 +91,7 @@ def replace_ack(plane: Plane, passage: Passage, entry: FlowEntry, injection: Inj
         passage.added_bytes = len(data) - (packet.end - packet.payload)
         replace_payload(packet, data)
     else:
-        put_sequence(packet, injection.first + opening.acked_bytes & MASK)
+        put_sequence(packet, packet.sequence + opening.acked_bytes & MASK)
     if not opening.timed and plane.protections.resends:
         opening.timed = True
         plane.headers.start(entry, opening, passage.now)

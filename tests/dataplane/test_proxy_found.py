@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tests.cases import ACK, RST
-from tests.dataplane.header_road import AT_ONCE, REPEATED, SENT, HeaderRoad, tells
+from tests.dataplane.header_road import AT_ONCE, FIRST, REPEATED, SENT, HeaderRoad, tells
 from tests.dataplane.story import Step
 
 
@@ -24,3 +24,14 @@ def test_pp_23_a_reset_goes_behind_as_much_of_the_header_as_there_is_room_for(ro
         step = road.shifted(flags, by=window)
         yield replace(step, leading=(*before, road.segment(0, window)), moved=step.moved | {counted: 1})
         counted = REPEATED
+
+
+@tells(AT_ONCE)
+def test_pp_19_where_a_client_asks_for_a_window_the_target_is_asked(road: HeaderRoad) -> Iterator[Step]:
+    """The header waits for a window that is closed, and the news of its opening are lost. As it once was: the client's
+    question went on with the next number, which no target answers, and once the timer had ended nobody asked."""
+    yield road.syn()
+    yield road.syn_ack(20, 0)
+    yield road.replaced(0, 20)
+    yield road.mapped({"acknowledgment": FIRST + 20, "window": 0}, {"acknowledgment": FIRST, "window": 0})
+    yield road.shifted(sequence=FIRST - 1, by=20)
