@@ -23,6 +23,8 @@ from hyperplane.wire.tcp_options import timestamps_of
 _SEGMENTED = ChecksumState.SEGMENTED
 _TCP_HEADER_BYTES = 20
 _NOT_ECN = 0xFC
+_STAMP = slice(4, 8)
+"""The sender's clock in `timestamps_of`."""
 
 
 def can_share(packet: Packet, opening: Opening, first: int) -> bool:
@@ -39,16 +41,23 @@ def _options_bytes(packet: Packet) -> int:
 
 
 def remember(opening: Opening, passage: Passage) -> None:
-    """What a header segment in this client's name takes from its own: no urgent data, no ECN."""
+    """What a header segment in this client's name takes from its own, the youngest: no urgent data, no ECN."""
     packet = passage.packet
     buffer, start = packet.buffer, packet.start
+    options = timestamps_of(buffer, packet.transport + _TCP_HEADER_BYTES, packet.payload)
+    if options and opening.options and distance(_stamp_of(options), _stamp_of(opening.options)) < 0:
+        return  # it was overtaken, and its target drops what has a timestamp from before (RFC 7323 section 5.3)
     opening.acknowledgment = packet.acknowledgment
     opening.window = packet.window
     opening.ttl = packet.ttl - 1
     is_four = packet.version == 4
     traffic_class = buffer[start + 1] if is_four else (buffer[start] << 4 | buffer[start + 1] >> 4) & 0xFF
     opening.traffic_class = traffic_class & _NOT_ECN
-    opening.options = timestamps_of(buffer, packet.transport + _TCP_HEADER_BYTES, packet.payload)
+    opening.options = options
+
+
+def _stamp_of(options: bytes) -> int:
+    return int.from_bytes(options[_STAMP], "big")
 
 
 def header_pieces(entry: FlowEntry, injection: Injection, opening: Opening, at_least: int = 0) -> tuple[Outgoing, ...]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tests.cases import ACK, RST
-from tests.dataplane.header_road import AT_ONCE, FIRST, REPEATED, SENT, HeaderRoad, tells
+from tests.cases import ACK, NOP, RST, timestamps
+from tests.dataplane.header_road import AT_ONCE, FIRST, REPEATED, RESENT, SENT, HeaderRoad, tells
 from tests.dataplane.story import Step
 
 
@@ -35,3 +35,15 @@ def test_pp_19_where_a_client_asks_for_a_window_the_target_is_asked(road: Header
     yield road.replaced(0, 20)
     yield road.mapped({"acknowledgment": FIRST + 20, "window": 0}, {"acknowledgment": FIRST, "window": 0})
     yield road.shifted(sequence=FIRST - 1, by=20)
+
+
+@tells(AT_ONCE)
+def test_pp_13_a_segment_that_was_overtaken_does_not_stamp_the_timers_header(road: HeaderRoad) -> Iterator[Step]:
+    """As it once was: the header went with the timestamp of whatever came last, and a target that had seen a younger
+    one dropped every repetition (RFC 7323 section 5.3)."""
+    young, old = (NOP + NOP + timestamps(clock, 1) for clock in (5, 0xFFFF_FFFE))
+    yield road.syn()
+    yield road.syn_ack()
+    yield road.replaced(options=young)
+    yield road.replaced(options=old, counted=REPEATED)
+    yield replace(road.later(1), leading=(road.segment(options=young),), moved={RESENT: 1})
