@@ -127,10 +127,11 @@ def resend_headers(plane: Plane, now: float) -> None:
     for entry in plane.headers.due(now, HEADERS_RESENT_PER_TICK_MAX):
         injection = entry.injection
         assert injection is not None and injection.opening is not None
-        if entry.state == State.RESET or not (entry.endpoint.available and entry.balancer.available):
+        if entry.state == State.RESET:
             continue
-        plane.counters.add(Count.HEADERS_RESENT if injection.opening.sent_bytes else Count.HEADERS_SENT)
-        plane.outgoing.extend(header_pieces(entry, injection, injection.opening, at_least=1))
+        if entry.endpoint.available and entry.balancer.available:
+            plane.counters.add(Count.HEADERS_RESENT if injection.opening.sent_bytes else Count.HEADERS_SENT)
+            plane.outgoing.extend(header_pieces(entry, injection, injection.opening, at_least=1))
         plane.headers.start(entry, injection.opening, now)
 
 

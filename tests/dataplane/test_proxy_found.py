@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from tests.cases import ACK, NOP, RST, timestamps
 from tests.dataplane.header_road import AT_ONCE, FIRST, REPEATED, RESENT, SENT, HeaderRoad, tells
-from tests.dataplane.story import Step
+from tests.dataplane.story import PLAIN, Step
+from tests.nodes import EXIT, door, snapshot_of, way_out
 
 
 @tells()
@@ -47,3 +48,18 @@ def test_pp_13_a_segment_that_was_overtaken_does_not_stamp_the_timers_header(roa
     yield road.replaced(options=young)
     yield road.replaced(options=old, counted=REPEATED)
     yield replace(road.later(1), leading=(road.segment(options=young),), moved={RESENT: 1})
+
+
+def test_pp_04_a_door_that_is_closed_for_a_while_ends_no_timer() -> None:
+    """As it once was: a timer that ran out meanwhile never ran again, and a silent client had nobody else."""
+    road = HeaderRoad(*PLAIN[0], AT_ONCE)
+    zone = road.zone()
+    node = zone.node(0)
+    for step in road.opened():
+        assert step.packet is not None and node.send(step.packet, step.eni).packet == step.out
+    closed = snapshot_of(door(available=False), way_out(), placement=AT_ONCE, version=2)
+    zone.load(closed, 1.5)
+    assert node.pass_time(2.5) == {}
+    zone.load(replace(road.zone().snapshot, version=3), 3.0)
+    assert node.pass_time(4.5) == {RESENT: 1}
+    assert node.dataplane.packets_to_send() == [(road.segment(), EXIT)]
