@@ -106,6 +106,8 @@ class Replication:
         comer.pool, entry.pool = entry.pool, None
         if placement is not None:
             comer.get_header(placement, first)
+        if entry.injection is not None and entry.injection.first == first:
+            comer.scales = entry.scales  # the same SYN again: what was agreed upon may hold still
         self._table.insert(comer)
         return comer
 

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tests.cases import ACK, NOP, RST, timestamps
+import pytest
+
+from hyperplane.snapshot import HeaderPlacement
+from tests.cases import ACK, NOP, RST, linux_syn, tcp, timestamps
 from tests.dataplane.header_road import AT_ONCE, FIRST, REPEATED, RESENT, SENT, HeaderRoad, tells
 from tests.dataplane.story import PLAIN, Step
-from tests.nodes import EXIT, door, snapshot_of, way_out
+from tests.nodes import DOOR, EXIT, door, snapshot_of, way_out
 
 
 @tells()
@@ -63,3 +66,20 @@ def test_pp_04_a_door_that_is_closed_for_a_while_ends_no_timer() -> None:
     zone.load(replace(road.zone().snapshot, version=3), 3.0)
     assert node.pass_time(4.5) == {RESENT: 1}
     assert node.dataplane.packets_to_send() == [(road.segment(), EXIT)]
+
+
+@pytest.mark.parametrize("placement", list(HeaderPlacement))
+def test_pp_18_the_same_syn_again_after_a_reset_forgets_no_window_scale(placement: HeaderPlacement) -> None:
+    """A reset that nobody believed, and the SYN that was late: the target goes on, and its windows mean what they did.
+    As it once was: in units that were not known, so that the client could send past the target's right edge."""
+    road = HeaderRoad(*PLAIN[0], placement)
+    node = road.zone().node(0)
+    syn = road.syn(options=linux_syn(1400)).packet
+    assert syn is not None
+    for step in (road.syn(options=linux_syn(1400)), road.syn_ack(options=linux_syn(1400, shift=0))):
+        assert step.packet is not None and node.send(step.packet, step.eni).packet == step.out
+    assert node.send(tcp(road.client, road.endpoint, flags=RST | ACK, sequence=FIRST), DOOR).accepted
+    assert node.send(syn, DOOR).moved["flows_reopened"] == 1
+    came = tcp(road.target, road.balancer, flags=ACK, sequence=2000, acknowledgment=FIRST, window=500)
+    shown = tcp(road.endpoint, road.client, flags=ACK, sequence=2000, acknowledgment=FIRST, window=500 - road.length)
+    assert node.send(came, EXIT).packet == shown
