@@ -80,8 +80,8 @@ class HeaderJudge:
         """When a door's client last had two SYNs under way, one of them very late: a challenge is told in the numbers
         of the other stream then, and what the client answers may end the new one."""
         self.of_datagrams: dict[tuple[SocketAddress, SocketAddress], bytes] = {}
-        self.repeaters: dict[int, list[Node]] = {}
-        """Nodes that put a header in an ACK's place, by the client's first number: these have a timer for it."""
+        self.repeaters: dict[int, list[tuple[float, Node]]] = {}
+        """When which node put a header in an ACK's place, by the client's first number: these have a timer for it."""
 
     def told(self, target: SocketAddress, source: SocketAddress, isn: int) -> Told:
         """What this connection of a target's must bring it."""
@@ -117,6 +117,8 @@ class HeaderJudge:
             raise Violation(f"INV-2: node {index} believes the stream of {before.source} to begin elsewhere")
         opened = Opened(eni, before.source, before.sequence, placement)
         if is_new:
+            known = self.opened.get((*key, before.sequence))
+            opened.shift = 0 if known is None else known.shift  # the same SYN again
             self.opened[*key, before.sequence] = opened
         self.latest[key] = self.opened.setdefault((*key, before.sequence), opened)
 
@@ -146,7 +148,7 @@ class HeaderJudge:
         elif before.flags & FIN or len(before.payload) > (place < 0) or not _is_part(seen, became, header):
             raise Violation(f"INV-2: node {index} sends {seen.payload!r} at {became} for {before.payload!r}")
         else:
-            self.repeaters.setdefault(opened.isn, []).append(self.world.zone.nodes[index])
+            self.repeaters.setdefault(opened.isn, []).append((self.world.now, self.world.zone.nodes[index]))
 
     def _stream_of(self, seen: Seen, before: Seen) -> Opened | None:
         """The stream that a client's segment belongs to, by its number."""
@@ -161,12 +163,14 @@ class HeaderJudge:
         seen = dissect(outgoing.packet)
         for (source, target, isn), opened in self.opened.items():
             place = distance(seen.sequence, isn + 1)
-            if (source, target) == (seen.source, seen.destination) and _is_part(seen, place, opened.header):
+            is_reset = seen.flags == RST and not seen.payload and 0 <= place < len(opened.header)
+            is_known = is_reset or (seen.flags == PSH | ACK and _is_part(seen, place, opened.header))
+            if is_known and (source, target) == (seen.source, seen.destination):
                 break
         else:
             raise Violation(f"INV-2: node {index} sends {seen.payload!r} of its own to {seen.destination}")
-        if outgoing.eni_number != EXIT or seen.flags != PSH | ACK or not seen.sums_are_right:
-            raise Violation(f"INV-10: node {index} sends a header that is no good segment")
+        if outgoing.eni_number != EXIT or not seen.sums_are_right:
+            raise Violation(f"INV-10: node {index} sends a segment of its own that is not a good one")
 
     # --- towards the client ----------------------------------------------------------------------
 
@@ -224,7 +228,7 @@ class HeaderJudge:
         if plan is None or not (plan.cookies or plan.room < HEADER_BYTES or plan.segment_bytes < HEADER_BYTES):
             return False
         living = [node for index, node in self.world.zone.nodes.items() if self.world.lives[index].up]
-        return not any(node in living for node in self.repeaters.get(call.isn, ()))
+        return not any(node in living for at, node in self.repeaters.get(call.isn, ()) if at < call.asked_at)
 
 
 def _is_part(seen: Seen, place: int, header: bytes) -> bool:

@@ -7,6 +7,7 @@ anything but its own bytes, and what it hears are the answers to its own questio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from math import inf
 from random import Random
 
 from tests.cases import ACK, FIN, NOP, PSH, RST, SYN, linux_syn, tcp, timestamps
@@ -56,8 +57,8 @@ class Stream(Call):
     segment_bytes: int = 1400
     shift: int = 0
     over_at: float = 0.0
-    asked_if_there: bool = False
-    """Whether a client that waits to be greeted had to ask."""
+    asked_at: float = inf
+    """When a client that waits to be greeted had to ask."""
     padding: bytes = b""
     outbound: Outbound = field(default_factory=lambda: Outbound(0))
     inbound: Inbound = field(default_factory=lambda: Inbound(0))
@@ -127,7 +128,8 @@ class Stream(Call):
         elif self.phase == "listening" and wire.now < wire.sleeping_until + STILL_THERE_S:
             self._arm(wire, SILENT_S)
         elif self.outbound.is_acked:
-            self.asked_if_there = self.phase == "listening"
+            if self.phase == "listening":
+                self.asked_at = min(self.asked_at, wire.now)
             self._say(wire, ACK, self.outbound.top - 1)
             self._arm(wire, STILL_THERE_S)
         else:
@@ -250,7 +252,7 @@ class Stream(Call):
         if not self.due.startswith(heard):
             raise Violation(f"INV-2: call {self.number} hears {bytes(heard)!r}, and should {bytes(self.due)!r}")
         if self.phase == "listening" and len(heard) >= len(self.greeting):
-            if self.asked_if_there:
+            if self.asked_at <= wire.now:
                 wire.on_late_greeting(self)
             self._pause(wire)
         elif self.phase == "asking" and len(heard) == len(self.due):

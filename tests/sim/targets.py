@@ -18,6 +18,7 @@ from tests.sim.streams import GREETING, ONE_CALL
 
 PATIENCE_S = 600.0
 """After so long without a word from the client a target forgets the connection."""
+CHALLENGE_INTERVAL_S = 0.5
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +38,7 @@ class Connection:
     """The client's newest timestamp; 0: none were agreed upon."""
     repeat_s: float = REPEAT_FIRST_S
     wakes: int = 0
+    challenged_at: float = -1.0
 
 
 @dataclass(slots=True)
@@ -86,7 +88,7 @@ class StreamServer(Server):
         elif seen.sequence == connection.peer_isn and not connection.confirmed:
             self._answer_syn_of(wire, connection)
         else:
-            self._say(wire, connection, ACK, connection.outbound.top)  # a challenge (RFC 5961 section 4)
+            self._challenge(wire, connection)
 
     def _accept(self, wire: Wire, seen: Seen) -> Connection:
         self.accepted_count += 1
@@ -128,11 +130,18 @@ class StreamServer(Server):
                    options=offer, window=window)  # fmt: skip
 
     def _on_reset(self, wire: Wire, seen: Seen, connection: Connection) -> None:
-        """RFC 5961 section 3.2: what is not exactly the next byte is asked about."""
+        """What is not exactly the next byte is asked about, once the handshake is over (RFC 5961 section 3.2)."""
         place = distance(seen.sequence, connection.inbound.expected)
-        if place == 0:
+        is_inside = 0 <= place < connection.inbound.room
+        if place == 0 or (is_inside and not connection.confirmed):
             self._forget(connection)
-        elif 0 < place < connection.inbound.room:
+        elif is_inside:
+            self._challenge(wire, connection)
+
+    def _challenge(self, wire: Wire, connection: Connection) -> None:
+        """RFC 5961 section 4, as often as Linux does it at most (ip-sysctl, tcp_invalid_ratelimit)."""
+        if wire.now >= connection.challenged_at + CHALLENGE_INTERVAL_S:
+            connection.challenged_at = wire.now
             self._say(wire, connection, ACK, connection.outbound.top)
 
     def _forget(self, connection: Connection) -> None:
