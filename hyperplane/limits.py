@@ -111,6 +111,10 @@ HEADER_RESENDS_MAX = 6
 HEADERS_RESENT_PER_TICK_MAX = 1000
 """Headers that one timer tick may send again, so that timers never delay packets for long."""
 
+HEADER_SEGMENT_BYTES_MIN = 48
+"""A header is never cut into smaller segments, whatever a target says: else one packet of a client's would become a
+hundred of ours. Linux takes no smaller segment size either (TCP_MIN_SND_MSS)."""
+
 WINDOW_BYTES_MAX = 1 << 30
 """The largest window (RFC 7323 section 2.3): no number in use is further behind than this."""
 

@@ -128,6 +128,7 @@ def resend_headers(plane: Plane, now: float) -> None:
         injection = entry.injection
         assert injection is not None and injection.opening is not None
         if entry.state == State.RESET:
+            injection.opening.timed = False  # the next ACK starts it anew, should the stream go on
             continue
         if entry.endpoint.available and entry.balancer.available:
             plane.counters.add(Count.HEADERS_RESENT if injection.opening.sent_bytes else Count.HEADERS_SENT)

@@ -153,8 +153,8 @@ def _follow_target(plane: Plane, passage: Passage, entry: FlowEntry, injection: 
 
 def _may_reset(packet: Packet, entry: FlowEntry, original: bool) -> bool:
     """Whether a reset can be of this conversation; the receiver looks more closely (RFC 5961 section 3.2)."""
-    if packet.sequence == 0 and packet.flags & ACK:
-        return True  # the answer to a SYN, by an end that remembers nothing (RFC 9293 section 3.10.7.1)
+    if not original and packet.sequence == 0 and packet.flags & ACK:
+        return True  # the answer to a SYN, by a target that remembers nothing (RFC 9293 section 3.10.7.1)
     seen = entry.sequence_original if original else entry.sequence_reply
     return seen < 0 or plausible(packet.sequence, seen, _window_of_receiver(entry, original))
 

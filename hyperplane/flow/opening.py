@@ -5,6 +5,7 @@ It is learned anew by whoever forwards the flow and told to nobody: it matters o
 
 from collections.abc import Iterator
 
+from hyperplane.limits import HEADER_SEGMENT_BYTES_MIN
 from hyperplane.nat.sequence import MASK, distance
 
 
@@ -86,7 +87,8 @@ class Opening:
         """
         end = max(self.sendable(first), min(self.acked_bytes + at_least, len(self.header)))
         at = self.acked_bytes
-        step = max(self.mss - max(len(self.options), options_bytes), 1) if self.mss else len(self.header)
+        room = self.mss - max(len(self.options), options_bytes)
+        step = max(room, HEADER_SEGMENT_BYTES_MIN) if self.mss else len(self.header)
         while at < end:
             yield (first + at) & MASK, self.header[at : min(at + step, end)]
             at += step

@@ -265,3 +265,10 @@ def test_a_syn_with_broken_options_opens_nothing_again() -> None:
     out = node.send(tcp(CLIENT, ENDPOINT, flags=SYN, options=b"\x03\x00\x00\x00"), DOOR, 3.0)
     assert out.reason is DropReason.BAD_TCP_OPTIONS
     assert state_at(node) is State.CLOSED
+
+
+def test_a_client_answers_no_syn_and_resets_nothing_with_the_number_zero() -> None:
+    """Only a target that remembers nothing answers so: from a client it would be a way to call any flow over."""
+    node, talk = MemoryZone().node(0), Conversation(client_isn=3_000_000_000)
+    talk.open(node, 1.0)
+    assert talk.up(node, 2.0, RST | ACK, sequence=0).reason is DropReason.RST_OUT_OF_WINDOW

@@ -2,6 +2,7 @@
 
 import pytest
 
+from hyperplane.flow import header_timers
 from hyperplane.flow.entry import GONE, FlowEntry
 from hyperplane.flow.header_timers import HeaderTimers
 from hyperplane.flow.injector import HEADER_ACKED
@@ -88,3 +89,18 @@ def test_what_is_over_is_let_go_of_and_never_due(over: str) -> None:
     assert due(timers, 2.0) == []
     assert timers.next_timeout() is None
     assert opening.resends == 0
+
+
+def test_what_is_over_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One client may leave many streams behind whose headers were never acknowledged, but not without end."""
+    timers, (living, its) = HeaderTimers(), flow(0)
+    for number in range(1, 20):
+        entry, opening = flow(number)
+        timers.start(entry, opening, 0.0)
+        entry.state = GONE
+    timers.start(living, its, 0.5)
+    assert due(timers, 10.0, at_most=1) == [living]
+    monkeypatch.setattr(header_timers, "FLOWS_PER_NODE_MAX", 3)
+    for number in range(5):
+        timers.start(*flow(number), 20.0)
+    assert len(due(timers, 30.0)) == 3

@@ -18,6 +18,7 @@ from hyperplane.flow.injector import (
     start_of,
 )
 from hyperplane.flow.opening import Opening
+from hyperplane.limits import HEADER_SEGMENT_BYTES_MIN
 from hyperplane.snapshot import HeaderPlacement
 from tests.cases import ACK, FIN, PSH, RST, URG
 from tests.conversation import Conversation
@@ -179,8 +180,8 @@ def test_a_number_that_cannot_be_of_this_stream_says_nothing(first: int, known: 
 def test_the_header_goes_in_pieces_that_fit_the_segment_size_and_the_window(first: int) -> None:
     injection = injection_of(first=first)
     opening = opening_of(injection)
-    injection.note_offer(65_535, 40)
-    for options, size in ((b"", 40), (bytes(12), 28)):
+    injection.note_offer(65_535, 70)
+    for options, size in ((b"", 70), (bytes(12), 58), (bytes(40), HEADER_SEGMENT_BYTES_MIN)):
         opening.options = options
         pieces = list(opening.pieces(first))
         assert b"".join(data for _, data in pieces) == HEADER
