@@ -135,7 +135,7 @@ def test_what_belongs_to_no_flow_is_reset(lab: Lab) -> None:
     """A client that goes on with a connection nobody knows hears so at once; the same for a registered target."""
     before = lab.counters()
     send_ip(CONSUMER_A, segment((CLIENT, 4448), DOOR, "A", seq=1, ack=1))
-    send_ip(TARGET_1, segment(("10.9.3.30", STAND_IN_PORT), ("10.9.0.7", 4448), "A", seq=1, ack=1))
+    send_ip(TARGET_1, segment(("10.9.3.30", STAND_IN_PORT), ("10.9.0.7", 60_448), "A", seq=1, ack=1))
     lab.expect(before, packets_dropped=2, dropped_no_flow=2, replies=2)
 
 
