@@ -66,6 +66,8 @@ def track(plane: Plane, passage: Passage) -> Verdict | None:
     state = entry.state
     after = NEXT_STATE[state << 3 | event]
     if after != state:
+        if not original and _is_of_an_older_stream(packet, entry):
+            return None
         entry.seen_at = passage.now
         if after > state:
             entry.enter(after)
@@ -83,6 +85,15 @@ def track(plane: Plane, passage: Passage) -> Verdict | None:
         else:
             plane.replication.refresh(entry, passage.now)
     return None
+
+
+def _is_of_an_older_stream(packet: Packet, entry: FlowEntry) -> bool:
+    """Whether a target's segment is very late: until the client has answered the SYN-ACK, there is nothing but the SYN
+    to be acknowledged. It opens nothing, and says nothing of the header either."""
+    injection = entry.injection
+    if injection is None or entry.state > State.SYN_RECEIVED or packet.flags & (SYN | RST):
+        return False
+    return packet.acknowledgment != injection.first
 
 
 def _track_unusual(plane: Plane, passage: Passage, entry: FlowEntry, event: int) -> Verdict | None:

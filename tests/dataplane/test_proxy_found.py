@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from hyperplane.snapshot import HeaderPlacement
-from tests.cases import ACK, NOP, RST, linux_syn, tcp, timestamps
+from tests.cases import ACK, FIN, NOP, RST, linux_syn, tcp, timestamps
 from tests.dataplane.header_road import AT_ONCE, FIRST, REPEATED, RESENT, SENT, HeaderRoad, tells
 from tests.dataplane.story import PLAIN, Step
 from tests.nodes import DOOR, EXIT, door, snapshot_of, way_out
@@ -83,3 +83,22 @@ def test_pp_18_the_same_syn_again_after_a_reset_forgets_no_window_scale(placemen
     came = tcp(road.target, road.balancer, flags=ACK, sequence=2000, acknowledgment=FIRST, window=500)
     shown = tcp(road.endpoint, road.client, flags=ACK, sequence=2000, acknowledgment=FIRST, window=500 - road.length)
     assert node.send(came, EXIT).packet == shown
+
+
+@tells()
+def test_pp_27_a_very_late_segment_of_an_older_stream_says_nothing_of_the_header(
+    road: HeaderRoad,
+) -> Iterator[Step]:
+    """The client has begun again on the tuple, and has not answered the SYN-ACK yet. As it once was: such a segment
+    opened the flow, and what it acknowledged was taken for the header, which then never went."""
+    yield road.syn()
+    older = {"acknowledgment": FIRST + 1_000_000, "sequence": 9000}
+    shown = {"acknowledgment": FIRST + 1_000_000 - road.length, "sequence": 9000}
+    yield road.mapped(older, shown, FIN | ACK)
+    yield road.syn_ack()
+    yield road.mapped(older, shown)
+    counted = SENT
+    if road.placement is AT_ONCE:
+        yield road.replaced()
+        counted = REPEATED
+    yield road.shared(counted=counted)
