@@ -115,6 +115,10 @@ HEADER_SEGMENT_BYTES_MIN = 48
 """A header is never cut into smaller segments, whatever a target says: else one packet of a client's would become a
 hundred of ours. Linux takes no smaller segment size either (TCP_MIN_SND_MSS)."""
 
+UNASKED_BYTES_MAX = 1 << 24
+"""What a target may send before it acknowledges a header, as far as a node believes that it is this stream's. Our
+choice: several windows of most clients, and one number in 256 for a stream that is not this one."""
+
 WINDOW_BYTES_MAX = 1 << 30
 """The largest window (RFC 7323 section 2.3): no number in use is further behind than this."""
 

@@ -145,7 +145,7 @@ def _near_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: In
         _learn(plane, passage, entry, injection)
         missing = injection.missing(acknowledgment)
         if missing and protections.narrows and not packet.flags & RST:
-            offered = narrowed(packet.window, missing, _scale_of_target(plane, passage, entry))
+            offered = narrowed(packet.window, missing, _scale_of_target(plane, passage, entry, 0))
             put_window(packet, offered)
             if injection.opening is not None:
                 injection.opening.hides = offered == 0 < packet.window
@@ -162,10 +162,14 @@ def _learn(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injectio
     packet, opening = passage.packet, injection.opening
     if packet.flags & SYN:
         injection.note_offer(packet.window, passage.options.segment_size())
+        if opening is not None:
+            opening.answer = packet.sequence + 1 & MASK
         return
     if packet.flags & RST or entry.state not in _SYNCHRONIZED:
         return
-    scale = 0 if opening is None else _scale_of_target(plane, passage, entry)
+    if opening is not None and not opening.is_answered_by(packet.sequence):
+        return
+    scale = 0 if opening is None else _scale_of_target(plane, passage, entry, _LARGEST_SCALE)
     edge = packet.acknowledgment + (packet.window << scale) & MASK
     new = injection.news_of(packet.acknowledgment, edge)
     if new & HEADER_PAST or (new and opening is not None and _others_may_resend(injection, opening)):
@@ -179,15 +183,16 @@ def _others_may_resend(injection: Injection, opening: Opening) -> bool:
     return injection.placement is HeaderPlacement.ON_FIRST_ACK and not opening.timed
 
 
-def _scale_of_target(plane: Plane, passage: Passage, entry: FlowEntry) -> int:
-    """By how many bits the window of this segment of the target's is shifted (RFC 7323 section 2.2)."""
+def _scale_of_target(plane: Plane, passage: Passage, entry: FlowEntry, unknown: int) -> int:
+    """By how many bits the window of this segment of the target's is shifted (RFC 7323 section 2.2). `unknown`: what to
+    take it for if no node has seen that."""
     if passage.packet.flags & SYN:
         return 0
     known = entry.scales & 0xF
     if not known:
         plane.replication.inform_batch(passage.now)  # another node has seen the SYN-ACK
         known = entry.scales & 0xF
-    return known - 1 if known else _LARGEST_SCALE
+    return known - 1 if known else unknown
 
 
 # --- datagrams -----------------------------------------------------------------------------

@@ -23,12 +23,13 @@ from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.injector import ANOTHER_SYN, Injection
 from hyperplane.flow.key import SUFFIX_BYTES, Direction, parts_of
 from hyperplane.flow.tcp_state import INPUTS, NEXT_STATE, REFUSED, Input, State, plausible, window_max
-from hyperplane.nat.sequence import MASK
+from hyperplane.nat.sequence import MASK, distance
 from hyperplane.snapshot import HeaderPlacement
 from hyperplane.wire.packet import ACK, RST, SYN, TCP, Packet
 
 _ORIGINAL = Direction.ORIGINAL
 _SCALE_UNKNOWN = 14
+_UNSCALED_WINDOW_MAX = 0xFFFF
 _ESTABLISHED, _CLOSED = int(State.ESTABLISHED), int(State.CLOSED)
 
 
@@ -66,7 +67,7 @@ def track(plane: Plane, passage: Passage) -> Verdict | None:
     state = entry.state
     after = NEXT_STATE[state << 3 | event]
     if after != state:
-        if not original and _is_of_an_older_stream(packet, entry):
+        if _is_of_an_older_stream(packet, entry, original):
             return None
         entry.seen_at = passage.now
         if after > state:
@@ -87,13 +88,16 @@ def track(plane: Plane, passage: Passage) -> Verdict | None:
     return None
 
 
-def _is_of_an_older_stream(packet: Packet, entry: FlowEntry) -> bool:
-    """Whether a target's segment is very late: until the client has answered the SYN-ACK, there is nothing but the SYN
-    to be acknowledged. It opens nothing, and says nothing of the header either."""
+def _is_of_an_older_stream(packet: Packet, entry: FlowEntry, original: bool) -> bool:
+    """Whether a segment is very late: during the handshake the client has sent no more than fits into the SYN-ACK's
+    window, and nothing before it has answered the SYN-ACK. It opens nothing, and says nothing of the header either."""
     injection = entry.injection
-    if injection is None or entry.state > State.SYN_RECEIVED or packet.flags & (SYN | RST):
+    if injection is None or entry.state >= _ESTABLISHED or packet.flags & (SYN | RST):
         return False
-    return packet.acknowledgment != injection.first
+    if original:
+        return not -1 <= distance(packet.sequence, injection.first) <= _UNSCALED_WINDOW_MAX
+    sent_max = injection.length + _UNSCALED_WINDOW_MAX if entry.state & State.ACKNOWLEDGED else 0
+    return not 0 <= distance(packet.acknowledgment, injection.first) <= sent_max
 
 
 def _track_unusual(plane: Plane, passage: Passage, entry: FlowEntry, event: int) -> Verdict | None:

@@ -5,7 +5,7 @@ It is learned anew by whoever forwards the flow and told to nobody: it matters o
 
 from collections.abc import Iterator
 
-from hyperplane.limits import HEADER_SEGMENT_BYTES_MIN
+from hyperplane.limits import HEADER_SEGMENT_BYTES_MIN, UNASKED_BYTES_MAX
 from hyperplane.nat.sequence import MASK, distance
 
 
@@ -15,6 +15,7 @@ class Opening:
     __slots__ = (
         "acked_bytes",
         "acknowledgment",
+        "answer",
         "edge",
         "header",
         "hides",
@@ -34,6 +35,8 @@ class Opening:
     """Empty until this node needs it: many a flow's header is another node's to send."""
     acked_bytes: int
     """Of the header, as far as seen here."""
+    answer: int | None
+    """The target's first byte, if this node has seen its SYN-ACK."""
     edge: int | None
     """The target's right edge: the first sequence number that it does not take."""
     hides: bool
@@ -54,11 +57,16 @@ class Opening:
     def __init__(self) -> None:
         self.header = b""
         self.acked_bytes = self.sent_bytes = self.mss = self.resends = 0
+        self.answer: int | None = None
         self.edge: int | None = None
         self.sent = self.shared = self.timed = self.hides = False
         self.acknowledgment = self.window = self.traffic_class = 0
         self.ttl = 64
         self.options = b""
+
+    def is_answered_by(self, sequence: int) -> bool:
+        """Whether a target's segment can be of this stream. A very late one of an older stream has other numbers."""
+        return self.answer is None or -1 <= distance(sequence, self.answer) < UNASKED_BYTES_MAX
 
     def sendable(self, first: int) -> int:
         """How many bytes of the header, from its beginning, the target's window has room for."""

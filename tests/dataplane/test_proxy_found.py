@@ -86,9 +86,7 @@ def test_pp_18_the_same_syn_again_after_a_reset_forgets_no_window_scale(placemen
 
 
 @tells()
-def test_pp_27_a_very_late_segment_of_an_older_stream_says_nothing_of_the_header(
-    road: HeaderRoad,
-) -> Iterator[Step]:
+def test_pp_27_very_late_segments_during_a_handshake_say_nothing_of_the_header(road: HeaderRoad) -> Iterator[Step]:
     """The client has begun again on the tuple, and has not answered the SYN-ACK yet. As it once was: such a segment
     opened the flow, and what it acknowledged was taken for the header, which then never went."""
     yield road.syn()
@@ -102,3 +100,36 @@ def test_pp_27_a_very_late_segment_of_an_older_stream_says_nothing_of_the_header
         yield road.replaced()
         counted = REPEATED
     yield road.shared(counted=counted)
+
+
+@tells()
+def test_pp_27_very_late_segments_of_both_ends_say_nothing_of_the_header(road: HeaderRoad) -> Iterator[Step]:
+    """The same, when the older stream's client says something, too: the two together opened the flow."""
+    yield road.syn()
+    yield road.shifted(ACK, sequence=FIRST + 1_000_000)
+    yield road.mapped(
+        {"acknowledgment": FIRST + 1_000_000}, {"acknowledgment": FIRST + 1_000_000 - road.length}, FIN | ACK
+    )
+    yield road.syn_ack()
+    counted = SENT
+    if road.placement is AT_ONCE:
+        yield road.replaced()
+        counted = REPEATED
+    yield road.shared(counted=counted)
+
+
+@tells()
+def test_pp_27_a_very_late_segment_after_the_handshake_says_nothing_of_the_header(road: HeaderRoad) -> Iterator[Step]:
+    """A node that has seen the SYN-ACK knows the numbers of this stream's target."""
+    yield from road.opened()
+    older = {"acknowledgment": FIRST + 1_000_000, "sequence": 1 << 25}
+    yield road.mapped(older, older | {"acknowledgment": FIRST + 1_000_000 - road.length})
+    yield road.shared(counted=REPEATED if road.placement is AT_ONCE else SENT)
+
+
+@tells()
+def test_pp_18_while_no_node_knows_the_window_scale_the_header_takes_all_its_bytes(road: HeaderRoad) -> Iterator[Step]:
+    """What comes before the SYN-ACK is of no use to the client, but it may come late and be believed. As it once was:
+    the header took one unit of the largest scale, and the client could send past the target's right edge."""
+    yield road.syn()
+    yield road.mapped({"window": 500}, {"window": 500 - road.length})
