@@ -95,11 +95,13 @@ class Replication:
         """Another conversation begins on the tuple and the translation of `entry`, with its own header or none.
 
         A flow's header is as fixed as its translation, so this is another flow: younger, it takes the other's place
-        on every node. `first`: sequence number of the client's first byte. Still to be told.
+        on every node. `first`: sequence number of the client's first byte. It is told of before the other's row goes,
+        if there is a row to spare: a node that is killed in between takes neither with it.
         """
         service = entry.endpoint.service(entry.protocol, int.from_bytes(entry.original_key[_SERVICE_PORT], "big"))
         self._table.remove(entry)
-        self._writer.forget(entry)
+        if not self._writer.has_room():
+            self._writer.forget(entry)
         comer = FlowEntry(entry.original_key, entry.translated_key, entry.endpoint, entry.balancer, service, now)
         if not _is_younger(comer, entry):  # made within one millisecond
             comer.born_ms = (entry.born_ms + 1) % BORN_MODULUS
@@ -109,6 +111,8 @@ class Replication:
         if entry.injection is not None and entry.injection.first == first:
             comer.scales = entry.scales  # the same SYN again: what was agreed upon may hold still
         self._table.insert(comer)
+        self.tell(comer)
+        self._writer.forget(entry)
         return comer
 
     def has_room(self) -> bool:

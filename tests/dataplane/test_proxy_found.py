@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from hyperplane.flow.entry import FlowEntry
 from hyperplane.snapshot import HeaderPlacement
-from tests.cases import ACK, FIN, NOP, RST, linux_syn, tcp, timestamps
+from tests.cases import ACK, FIN, NOP, RST, SYN, linux_syn, tcp, timestamps
 from tests.dataplane.header_road import AT_ONCE, FIRST, REPEATED, RESENT, SENT, HeaderRoad, tells
 from tests.dataplane.story import PLAIN, Step
 from tests.nodes import DOOR, EXIT, door, snapshot_of, way_out
@@ -133,3 +134,31 @@ def test_pp_18_while_no_node_knows_the_window_scale_the_header_takes_all_its_byt
     the header took one unit of the largest scale, and the client could send past the target's right edge."""
     yield road.syn()
     yield road.mapped({"window": 500}, {"window": 500 - road.length})
+
+
+@pytest.mark.parametrize("placement", list(HeaderPlacement))
+def test_pp_33_a_node_that_is_killed_while_a_stream_begins_again_loses_neither(placement: HeaderPlacement) -> None:
+    """As it once was: the old row was free before the new one was told of, and its next life knew of no flow."""
+    road = HeaderRoad(*PLAIN[0], placement)
+    zone = road.zone()
+    node = zone.node(0)
+    for step in (*road.answered_once(), road.shifted(RST | ACK, sequence=FIRST + 8)):
+        assert step.packet is not None and node.send(step.packet, step.eni).packet == step.out
+    (before,) = node.dataplane.plane.table
+    writer = node.dataplane.plane.replication._writer
+    writer.forget = killed  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        node.send(tcp(road.client, road.endpoint, flags=SYN, sequence=700_000), DOOR)
+    young = zone.restart(0, 1.0)
+    (after,) = young.dataplane.plane.table
+    assert after.translated_key == before.translated_key and after.injection is not None
+    assert after.injection.first == 700_001
+    assert zone.ports_taken() == 1
+
+
+class Killed(BaseException):
+    """The node is no more."""
+
+
+def killed(entry: FlowEntry) -> None:
+    raise Killed
