@@ -127,7 +127,7 @@ class Audit:
             raise Violation(f"INV-13: {before.source} leaves as {seen.source} to {seen.destination} by {out_eni}")
         now = self.world.now
         thread = self.threads.setdefault((eni, before.source, seen.protocol), Thread(eni, before.source))
-        self._same_translation(index, thread, seen, is_first)
+        self._same_translation(index, thread, seen)
         thread.touched_at = thread.asked_at = now
         call = self.world.callers.current.get((eni, before.source))
         if call is not None and 0 < (before.sequence - call.isn) % NUMBERS < ONE_CALL:
@@ -137,7 +137,7 @@ class Audit:
         if is_first:
             self._is_told(index, eni, before)
 
-    def _same_translation(self, index: int, thread: Thread, seen: Seen, is_first: bool) -> None:
+    def _same_translation(self, index: int, thread: Thread, seen: Seen) -> None:
         """INV-4. Only a flow that has ended, or two nodes at the very same instant, may lead to another."""
         now = self.world.now
         if thread.source in (None, seen.source) and thread.target in (None, seen.destination):
@@ -151,19 +151,11 @@ class Audit:
         elif now == thread.asked_at or seen.source in thread.rivals or self._made_at_once(index, thread, seen):
             assert thread.source is not None
             thread.rivals |= {thread.source, seen.source}
-        elif is_first and self._lost_while_renewed(thread):
-            thread.rivals, thread.made_at = frozenset(), now
         else:
             raise Violation(
                 f"INV-4: {thread.client} was {thread.source}, is {seen.source} {now - thread.asked_at:.3f} s later"
             )
         thread.source, thread.target = seen.source, seen.destination
-
-    def _lost_while_renewed(self, thread: Thread) -> bool:
-        """Whether a node may have died between forgetting a conversation that was over and telling of the next one on
-        its tuple, which has another header. Nobody has lost anything then: the next one begins with another port."""
-        has_headers = self.world.plan.headers is not None
-        return has_headers and thread.confirmed_at < thread.began_at <= self.world.died_at
 
     def _made_at_once(self, index: int, thread: Thread, seen: Seen) -> bool:
         """Whether the flow that this packet belongs to was made at the same moment as the one known so far."""
@@ -235,7 +227,7 @@ class Audit:
         thread = self.threads[call.door, call.client, TCP]
         # What a target says alone at the end keeps nothing alive.
         silent_s = self.world.now - (thread.asked_at if call.phase == "closing" else thread.touched_at)
-        if thread.rivals or thread.void_at > thread.began_at:
+        if thread.rivals or thread.void_at > thread.began_at or self.is_excused(call):
             return
         if self.headers.doubted_at.get((call.door, call.client), -1.0) >= thread.began_at:
             return

@@ -186,6 +186,8 @@ class HeaderJudge:
         is_challenged = call.phase == "opening" and not before.flags & SYN  # nothing it could believe
         if opened is None or is_challenged or not 0 <= place < ONE_CALL:
             return
+        if opened is not self.latest[before.destination, before.source]:
+            return  # a very late SYN may just have begun another stream on the tuple
         header = opened.header
         shown = distance(seen.acknowledgment, call.isn + 1)
         if shown != max(place - len(header), 0):

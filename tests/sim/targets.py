@@ -113,7 +113,8 @@ class StreamServer(Server):
         """Any ACK of a cookie opens the connection: all that is needed is in the cookie."""
         peer_isn = (seen.acknowledgment - 1 - self._cookie(seen.source)) % NUMBERS
         is_ours = (seen.source, self.address, peer_isn) in self.judge.opened  # instead of a signature
-        if not self.plan.cookies or not is_ours or (seen.source, peer_isn) in self.finished:
+        is_old = distance(seen.sequence, peer_isn + 1) < 0
+        if not self.plan.cookies or not is_ours or is_old or (seen.source, peer_isn) in self.finished:
             return None
         connection = self._connection(wire, seen, peer_isn, (seen.acknowledgment - 1) % NUMBERS)
         self.streams[seen.source] = connection

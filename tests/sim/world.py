@@ -52,8 +52,6 @@ class World:
         self.servers = {(address, 8080): self._server((address, 8080)) for address in TARGETS}
         self.restarted_at = dict.fromkeys(self.servers, -1.0)
         """When each target last forgot its connections."""
-        self.died_at = -1.0
-        """When a node last died."""
         self.queues = Queues(self)
         for index in range(self.plan.node_count):
             self.zone.node(index)
@@ -203,7 +201,6 @@ class World:
 
     def die(self, index: int, in_hand: Sequence[Waiting] = ()) -> None:
         life = self.lives[index]
-        self.died_at = self.now
         life.up, life.busy, life.doom = False, False, NEVER
         life.waiting = [*in_hand, *life.waiting]
         self.at(self.now + self.chance.uniform(*RETURN_S), self.revive, index, self.zone)
