@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hyperplane.dataplane import engine, plane, stages, tracking
+from hyperplane.dataplane import engine, injection, plane, stages, tracking
 from hyperplane.dataplane.counters import Count
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
@@ -18,6 +18,7 @@ from hyperplane.flow.injector import Protections
 from hyperplane.flow.journal import JournalWriter
 from hyperplane.flow.replication import Replication
 from hyperplane.snapshot import HeaderPlacement
+from hyperplane.wire.header_template import HeaderTemplate
 from tests.sim.header_plan import AT_ONCE, WITH_PAYLOAD, HeaderPlan
 from tests.sim.notice import Patch, in_worlds
 from tests.sim.plan import Plan
@@ -80,6 +81,26 @@ def test_sack_blocks_are_not_mapped(monkeypatch: Patch, told: str) -> None:
 def test_the_window_is_not_narrowed(monkeypatch: Patch, placement: HeaderPlacement) -> None:
     weaken(monkeypatch, narrows=False)
     in_worlds(monkeypatch, "header bytes are out", lambda plan: unloaded(plan, placement=placement, room=2000, shift=2))
+
+
+# --- what it says ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("talkers", [0, 2], ids=["streams", "datagrams"])
+def test_the_header_tells_of_another_client(monkeypatch: Patch, talkers: int) -> None:
+    """A port that is one too high, with the right checksum."""
+    header_for = HeaderTemplate.header_for
+
+    def of_neighbour(self: HeaderTemplate, client: bytes, port: bytes) -> bytes:
+        return header_for(self, client, (int.from_bytes(port, "big") + 1).to_bytes(2, "big"))
+
+    monkeypatch.setattr(HeaderTemplate, "header_for", of_neighbour)
+    in_worlds(monkeypatch, "INV-2", lambda plan: replace(unloaded(plan), calls=4 - 2 * talkers, talkers=talkers))
+
+
+def test_datagrams_go_without_a_header(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(injection, "_lead_datagram", lambda plane, passage, entry, injected: None)
+    in_worlds(monkeypatch, "INV-2", lambda plan: replace(unloaded(plan), talkers=2))
 
 
 # --- who knows of it ------------------------------------------------------------------------------------
