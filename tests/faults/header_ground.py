@@ -27,6 +27,8 @@ _FEATURES = ("tx", "sg", "tso", "gso", "gro")
 ESTABLISHED, SYN_RECEIVED, TIME_WAIT, LISTEN = "01", "03", "06", "0A"
 """net/tcp_states.h"""
 
+SETTINGS = Path("/proc/sys/net/ipv4")
+
 _names = itertools.count()
 
 
@@ -59,10 +61,14 @@ def without_offloads(*namespaces: str, features: tuple[str, ...] = _FEATURES) ->
             run(namespace, "ethtool", "-K", LINK, *(word for feature in _FEATURES for word in (feature, "on")))
 
 
+def has_sysctl(name: str) -> bool:
+    return (SETTINGS / name).exists()
+
+
 @contextmanager
 def sysctl(namespace: str, name: str, value: int) -> Iterator[None]:
     """A setting under net.ipv4."""
-    path = Path("/proc/sys/net/ipv4", name)
+    path = SETTINGS / name
     with inside(namespace):
         before = path.read_text()
         path.write_text(f"{value}\n")

@@ -9,7 +9,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hyperplane.errors import ConfigurationError
@@ -252,6 +253,18 @@ class FaultLab:
         """The same, and the lab is well."""
         self.wait_for_nodes(gone)
         self.wait_until_well()
+
+    @contextmanager
+    def sprayed(self) -> Iterator[None]:
+        """Each packet goes to any node of the shard, so every node forwards every flow."""
+        plan = self.plan
+        self.write(replace(plan, steering="spray"))
+        until(lambda: "statistic" in self.rules(), "the other rules")
+        try:
+            yield
+        finally:
+            self.write(plan)
+            until(lambda: "statistic" not in self.rules(), "the usual rules")
 
     def new_generation(self, **environment: str) -> int:
         """Start another fabric beside the one that runs. Returns its pid once it has taken over."""

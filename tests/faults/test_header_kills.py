@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -48,16 +49,30 @@ async def talk_meanwhile(snapshot: Snapshot, work: Callable[[], None], speeches:
     return holding.report
 
 
-@pytest.mark.parametrize("kills", [20, pytest.param(100, marks=pytest.mark.slow)])
-def test_f_12_nodes_killed_while_headers_are_sent(lab: FaultLab, measured: dict[str, object], kills: int) -> None:
-    before = lab.counters()["starts"]
+KILLS = {"hash": (20, 100), "spray": (10, 100)}
+"""By steering: every day, and when there is time."""
+
+
+@pytest.mark.parametrize(
+    ("steering", "kills"),
+    [
+        pytest.param(steering, kills, marks=[pytest.mark.slow] if is_slow else [])
+        for steering, both in KILLS.items()
+        for is_slow, kills in enumerate(both)
+    ],
+)
+def test_f_12_nodes_killed_while_headers_are_sent(
+    lab: FaultLab, measured: dict[str, object], steering: str, kills: int
+) -> None:
     chance = random.Random(RANDOM_SEED)
 
     def kill() -> None:
         kill_at_random(lab, kills, chance)
 
-    report = asyncio.run(talk_meanwhile(lab.snapshot(), kill, SPEECHES))
-    measured[f"headers, kill -9, {kills} times"] = {
+    with lab.sprayed() if steering == "spray" else nullcontext():
+        before = lab.counters()["starts"]
+        report = asyncio.run(talk_meanwhile(lab.snapshot(), kill, SPEECHES))
+    measured[f"headers, kill -9, {kills} times, {steering}"] = {
         "connections": report.talks,
         "lost": len(report.lost),
         "slowest": round(max(report.seconds), 2),

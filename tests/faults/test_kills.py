@@ -12,7 +12,6 @@ import signal
 import socket
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -90,14 +89,10 @@ def test_all_nodes_at_once(lab: FaultLab, light_load: StandingLoad) -> None:
 
 
 def test_kills_while_packets_are_sprayed(lab: FaultLab, light_load: StandingLoad) -> None:
-    """Each packet goes to any node of the shard, so every node forwards every flow, and any may die."""
-    plan = lab.plan
-    lab.write(replace(plan, steering="spray"))
-    until(lambda: "statistic" in lab.rules(), "the other rules")
-    kill_at_random(lab, 8, random.Random(RANDOM_SEED))
-    light_load.assert_whole()
-    lab.write(plan)
-    until(lambda: "statistic" not in lab.rules(), "the usual rules")
+    """Every node forwards every flow, and any may die."""
+    with lab.sprayed():
+        kill_at_random(lab, 8, random.Random(RANDOM_SEED))
+        light_load.assert_whole()
 
 
 def test_a_frozen_node_is_fenced(lab: FaultLab, light_load: StandingLoad, measured: dict[str, object]) -> None:
