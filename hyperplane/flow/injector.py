@@ -194,8 +194,12 @@ class Injection:
         return 0 if self.marks & HEADER_PAST else unacknowledged(acknowledgment, self.first, self.length)
 
     def note_offer(self, window: int, mss: int) -> None:
-        """A SYN-ACK of the target's: the window that it opens with, in bytes, and its segment size (0: not given)."""
+        """A SYN-ACK of the target's: the window that it opens with, in bytes, and its segment size (0: not given).
+
+        It has nothing of the header, whatever it had before: it may have forgotten that, and met the same SYN again.
+        """
         if self.opening is not None:
+            self.opening.acked_bytes = 0
             self.opening.edge = (self.first + window) & MASK
             self.opening.mss = mss
 

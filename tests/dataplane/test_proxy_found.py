@@ -43,6 +43,18 @@ def test_pp_19_where_a_client_asks_for_a_window_the_target_is_asked(road: Header
 
 
 @tells(AT_ONCE)
+def test_pp_19_a_target_that_answers_the_syn_again_has_nothing_of_the_header(road: HeaderRoad) -> Iterator[Step]:
+    """It was reset, and met a late copy of the SYN. As it once was: what it had before was not sent again, and a reset
+    went behind that, where it was not believed."""
+    yield road.syn()
+    yield road.syn_ack(20, 0)
+    yield road.replaced(0, 20)
+    yield road.mapped({"acknowledgment": FIRST + 20, "window": 0}, {"acknowledgment": FIRST, "window": 0})
+    yield road.syn_ack(20, 0)
+    yield road.replaced(0, 20, counted=REPEATED)
+
+
+@tells(AT_ONCE)
 def test_pp_13_a_segment_that_was_overtaken_does_not_stamp_the_timers_header(road: HeaderRoad) -> Iterator[Step]:
     """As it once was: the header went with the timestamp of whatever came last, and a target that had seen a younger
     one dropped every repetition (RFC 7323 section 5.3)."""
