@@ -115,12 +115,11 @@ class HeaderJudge:
             self.doubted_at[eni, before.source] = self.world.now
         if entry.injection and is_new and entry.injection.first != (before.sequence + 1) % NUMBERS:
             raise Violation(f"INV-2: node {index} believes the stream of {before.source} to begin elsewhere")
-        opened = Opened(eni, before.source, before.sequence, placement)
-        if is_new:
-            known = self.opened.get((*key, before.sequence))
-            opened.shift = 0 if known is None else known.shift  # the same SYN again
-            self.opened[*key, before.sequence] = opened
-        self.latest[key] = self.opened.setdefault((*key, before.sequence), opened)
+        opened = self.opened.setdefault((*key, before.sequence), Opened(eni, before.source, before.sequence, placement))
+        is_its_own = entry.injection is None or entry.injection.first == (before.sequence + 1) % NUMBERS
+        if is_new or (is_its_own and placement is in_force):  # by a node that died before its SYN left
+            opened.placement = placement
+        self.latest[key] = opened
 
     def to_target(self, index: int, eni: int, seen: Seen, before: Seen) -> None:
         """A client's packet goes on, as `seen`."""
@@ -183,6 +182,8 @@ class HeaderJudge:
         call = self.world.callers.current[door, seen.destination]
         opened = self.opened.get((before.destination, before.source, call.isn))
         place = distance(before.acknowledgment, call.isn + 1)
+        if opened is not None and before.flags & SYN and place == 0:
+            opened.shift = (option_of(before, 3) or b"\0")[0]
         is_challenged = call.phase == "opening" and not before.flags & SYN  # nothing it could believe
         if opened is None or is_challenged or not 0 <= place < ONE_CALL:
             return
@@ -202,8 +203,6 @@ class HeaderJudge:
 
     def _judge_window(self, index: int, opened: Opened, seen: Seen, before: Seen, place: int) -> None:
         """The client never sends past the target's right edge, and may send up to it."""
-        if before.flags & SYN:
-            opened.shift = (option_of(before, 3) or b"\0")[0]
         if before.flags & RST:
             return
         shift = 0 if before.flags & SYN else opened.shift

@@ -116,6 +116,8 @@ class StreamServer(Server):
         is_old = distance(seen.sequence, peer_isn + 1) < 0
         if not self.plan.cookies or not is_ours or is_old or (seen.source, peer_isn) in self.finished:
             return None
+        if self.judge.told(self.address, seen.source, peer_isn).call.is_over:
+            return None  # as for its SYN
         connection = self._connection(wire, seen, peer_isn, (seen.acknowledgment - 1) % NUMBERS)
         self.streams[seen.source] = connection
         if self.late_s:

@@ -31,7 +31,8 @@ NEVER_READ = ((0.0, 0, 60.0), (0.0, 1, 60.0), (0.0, 2, 60.0))
 
 
 def quiet(plan: Plan) -> Plan:
-    """Nothing goes wrong but what is added."""
+    """Nothing goes wrong but what is added, and targets get no header."""
+    plan = replace(plan, headers=None)
     calm = replace(plan, loss=0.0, duplication=0.0, corruption=0.0, overtaking=0.0, late_s=0.0, upgrade=None)
     return replace(calm, skew_s=0.0, batch_s=0.0, kills=(), stale=(), reloads=(), sleeps=(), generations=())
 
