@@ -165,7 +165,8 @@ def _learn(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injectio
         if opening is not None:
             opening.answer = packet.sequence + 1 & MASK
         return
-    if packet.flags & RST or entry.state not in _SYNCHRONIZED:
+    is_over = entry.state == State.RESET and opening is not None and opening.answer is not None
+    if packet.flags & RST or not (entry.state in _SYNCHRONIZED or is_over):
         return
     if opening is not None and not opening.is_answered_by(packet.sequence):
         return
@@ -174,7 +175,7 @@ def _learn(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injectio
     new = injection.news_of(packet.acknowledgment, edge)
     if new & HEADER_PAST or (new and opening is not None and _others_may_resend(injection, opening)):
         plane.replication.tell(entry)
-    if injection.opening is not None and injection.opening.sent:
+    if injection.opening is not None and injection.opening.sent and not is_over:
         send_rest(plane, passage, entry, injection, injection.opening)
 
 

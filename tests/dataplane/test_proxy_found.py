@@ -32,6 +32,22 @@ def test_pp_23_a_reset_goes_behind_as_much_of_the_header_as_there_is_room_for(ro
 
 
 @tells(AT_ONCE)
+def test_pp_23_what_a_target_has_is_learned_after_a_reset_too(road: HeaderRoad) -> Iterator[Step]:
+    """The reset came before the header, and was not believed. As it once was: what the target said then was not heard,
+    so the next resets had the same numbers, and the header before each brought another answer."""
+    window = 60
+    yield road.syn()
+    yield road.syn_ack(window, 0)
+    yield road.replaced(0, window)
+    step = road.shifted(RST | ACK, by=window)
+    yield replace(step, leading=(road.segment(0, window),), moved=step.moved | {REPEATED: 1})
+    yield road.mapped(
+        {"acknowledgment": FIRST + road.length, "window": window}, {"acknowledgment": FIRST, "window": window}
+    )
+    yield road.shifted(RST)
+
+
+@tells(AT_ONCE)
 def test_pp_19_where_a_client_asks_for_a_window_the_target_is_asked(road: HeaderRoad) -> Iterator[Step]:
     """The header waits for a window that is closed, and the news of its opening are lost. As it once was: the client's
     question went on with the next number, which no target answers, and once the timer had ended nobody asked."""
