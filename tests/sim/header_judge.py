@@ -136,7 +136,8 @@ class HeaderJudge:
         place = distance(before.sequence, opened.isn + 1)
         became = distance(seen.sequence, opened.isn + 1)
         if seen.payload == before.payload:
-            if opened is not self.latest[seen.source, seen.destination]:
+            is_current = opened.isn == self.world.callers.current[eni, before.source].isn
+            if opened is not self.latest[seen.source, seen.destination] or not is_current:
                 return  # very late, and perhaps with the numbers of the next stream: its target has forgotten it
             must_lead = place > 0 or before.payload or before.flags & FIN
             least = place + len(header) if must_lead and place >= 0 else place
