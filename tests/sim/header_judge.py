@@ -61,6 +61,8 @@ class Opened:
     placement: Placement
     shift: int = 0
     """Of the target's window."""
+    changed_at: float = -1.0
+    """When the same SYN last began it anew with another header: what was decided before may leave after."""
 
     @property
     def header(self) -> bytes:
@@ -83,13 +85,16 @@ class HeaderJudge:
         self.repeaters: dict[int, list[tuple[float, Node]]] = {}
         """When which node put a header in an ACK's place, by the client's first number: these have a timer for it."""
 
-    def told(self, target: SocketAddress, source: SocketAddress, isn: int) -> Told:
-        """What this connection of a target's must bring it."""
+    def told(self, target: SocketAddress, source: SocketAddress, isn: int, taken: bytes | bytearray = b"") -> Told:
+        """What this connection of a target's must bring it. `taken`: its first bytes, if there are any."""
         opened = self.opened.get((source, target, isn))
         if opened is None:
             raise Violation(f"INV-13: {source} talks to {target} in a stream that no client has begun")
         call = self.world.callers.streams[opened.door, opened.client, isn]
-        return Told(opened.header, call)
+        header = opened.header
+        if opened.changed_at >= 0 and taken:  # begun twice, with a header and without: whole or not at all
+            header = header_of(opened.door, opened.client, TCP) if taken.startswith(b"\r") else b""
+        return Told(header, call)
 
     # --- towards the target ----------------------------------------------------------------------
 
@@ -117,8 +122,9 @@ class HeaderJudge:
             raise Violation(f"INV-2: node {index} believes the stream of {before.source} to begin elsewhere")
         opened = self.opened.setdefault((*key, before.sequence), Opened(eni, before.source, before.sequence, placement))
         is_its_own = entry.injection is None or entry.injection.first == (before.sequence + 1) % NUMBERS
-        if is_new or (is_its_own and placement is in_force):  # by a node that died before its SYN left
-            opened.placement = placement
+        is_changed = placement is not opened.placement
+        if is_changed and (is_new or (is_its_own and placement is in_force)):  # by a node that died before its SYN left
+            opened.placement, opened.changed_at = placement, self.world.now
         self.latest[key] = opened
 
     def to_target(self, index: int, eni: int, seen: Seen, before: Seen) -> None:
@@ -137,7 +143,8 @@ class HeaderJudge:
         became = distance(seen.sequence, opened.isn + 1)
         if seen.payload == before.payload:
             is_current = opened.isn == self.world.callers.current[eni, before.source].isn
-            if opened is not self.latest[seen.source, seen.destination] or not is_current:
+            is_judged = is_current and opened.changed_at < self.world.now
+            if opened is not self.latest[seen.source, seen.destination] or not is_judged:
                 return  # very late, and perhaps with the numbers of the next stream: its target has forgotten it
             must_lead = place > 0 or before.payload or before.flags & FIN
             least = place + len(header) if must_lead and place >= 0 else place

@@ -164,8 +164,12 @@ class StreamServer(Server):
             if not connection.confirmed:
                 self._send(wire, seen.source, RST, seen.acknowledgment, 0)
             return
+        is_latest = self.judge.latest[seen.source, self.address].isn == connection.peer_isn
+        call = self.judge.told(self.address, connection.source, connection.peer_isn).call
+        if seen.payload and call.is_over and not is_latest:
+            return  # very late data of a client that has died: it may have the numbers of the stream that followed
         arrival = inbound.take(place, seen.payload, seen.flags & FIN != 0)
-        told = self.judge.told(self.address, connection.source, connection.peer_isn)
+        told = self.judge.told(self.address, connection.source, connection.peer_isn, inbound.taken)
         self._judge(connection, told, place, seen, arrival)
         connection.heard_at = wire.now
         if arrival is not Arrival.OLD or connection.confirmed:
