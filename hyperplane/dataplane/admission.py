@@ -1,4 +1,4 @@
-"""The admit stage: what happens to a packet that belongs to no flow.
+"""The admit stage: what happens to a packet that belongs to no flow, and to a SYN that begins one in another's place.
 
 From the consumer's side it may start one, if everything allows it: the endpoint is available, the
 source is an address of its VPC, the security groups agree, somebody listens, there is a target,
@@ -11,11 +11,12 @@ a flow that has gone gets a reset, on either side; whoever is not supposed to kn
 
 from collections.abc import Callable
 
-from hyperplane.dataplane.answers import does_not_fit, signed, too_big, unwelcome
+from hyperplane.dataplane.answers import challenged, does_not_fit, signed, too_big, unwelcome
 from hyperplane.dataplane.counters import Count
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.verdict import DROPS, Drop, DropReason, Verdict
+from hyperplane.flow.another_syn import Syn, becomes_of_syn
 from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.interface import Interface, Service
 from hyperplane.flow.key import SUFFIX_BYTES, Direction, parts_of, tuple_of
@@ -32,12 +33,27 @@ _SEQUENCE_BYTES = 4
 def admit(plane: Plane, passage: Passage) -> Verdict | None:
     """Make a flow for a first packet, or say why not. Packets that have a flow pass."""
     if passage.entry is not None:
+        if passage.packet.flags & SYN and passage.direction is Direction.ORIGINAL and not passage.packet.flags & ACK:
+            return _meet_syn(plane, passage, passage.entry)
         return None
     if passage.error is not None:
         return DROPS[DropReason.NO_FLOW]
     if passage.direction is Direction.REPLY:
         return _answer_target(plane, passage)
     return _refuse(plane, passage) or _make_flow(plane, passage)
+
+
+def _meet_syn(plane: Plane, passage: Passage, entry: FlowEntry) -> Verdict | None:
+    """A client's SYN on the tuple of a flow that exists."""
+    packet = passage.packet
+    gets_header = entry.endpoint.service(TCP, int.from_bytes(packet.tuple_bytes[-2:], "big")).proxy_protocol_v2
+    becomes = becomes_of_syn(entry, packet.sequence, gets_header is not None)
+    if becomes is Syn.BEGINS:
+        return _refuse(plane, passage) or _make_flow(plane, passage)
+    if becomes is Syn.IS_ASKED:
+        assert entry.injection is not None
+        return challenged(plane, passage, entry, entry.injection)
+    return None
 
 
 def _answer_target(plane: Plane, passage: Passage) -> Verdict:
@@ -84,13 +100,13 @@ def _refuse_segment(plane: Plane, passage: Passage) -> Verdict | None:
 
 
 def _make_flow(plane: Plane, passage: Passage) -> Verdict | None:
-    """Choose target and port, remember the flow and tell the peers."""
-    interface = passage.interface
+    """Choose target and port, remember the flow and tell the peers. A flow that is in its place ends."""
+    interface, standing = passage.interface, passage.entry
     balancer = interface.load_balancer
     assert balancer is not None
     packet = passage.packet
     service = interface.services[packet.protocol, int.from_bytes(packet.tuple_bytes[-2:], "big")]
-    refused = _no_room(plane, interface)
+    refused = _no_room(plane, interface) if standing is None else None
     if refused is not None:
         return _reject(plane, refused)
     target = _choose(plane, service, passage)
@@ -102,13 +118,20 @@ def _make_flow(plane: Plane, passage: Passage) -> Verdict | None:
         plane.counters.add(Count.PORT_ALLOCATION_ERRORS)
         return _reject(plane, DropReason.PORT_ALLOCATION)
     translated = tuple_of(balancer.address, target.address, port, target.port) + balancer.suffixes[packet.protocol]
+    if standing is not None:
+        plane.table.remove(standing)
+        plane.counters.add(Count.FLOWS_REOPENED)
     _make_way(plane, interface, translated, passage.now)
     entry = FlowEntry(passage.key, translated, interface, balancer, service, passage.now)
     entry.pool = pool
     if service.proxy_protocol_v2 is not None:
         entry.get_header(service.proxy_protocol_v2, packet.sequence + 1 & MASK if packet.protocol == TCP else 0)
-    plane.table.insert(entry)
-    plane.replication.tell(entry)
+    if standing is None:
+        plane.table.insert(entry)
+        plane.replication.tell(entry)
+    else:
+        entry.succeed(standing)
+        plane.replication.replace(standing, entry, passage.now)
     plane.counters.add(Count.FLOWS_NEW)
     passage.entry = entry
     return None

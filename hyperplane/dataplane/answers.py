@@ -3,13 +3,18 @@
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.verdict import DROPS, DropReason, Verdict
+from hyperplane.flow.entry import FlowEntry
+from hyperplane.flow.injector import Injection
 from hyperplane.flow.interface import Interface
-from hyperplane.flow.key import parts_of
+from hyperplane.flow.key import SUFFIX_BYTES, parts_of
+from hyperplane.nat.sequence import MASK
 from hyperplane.wire.icmp import packet_too_big, port_unreachable, time_exceeded
-from hyperplane.wire.packet import ChecksumState, Packet
+from hyperplane.wire.packet import ACK, ChecksumState, Packet, flipped
 from hyperplane.wire.reply import error_packet
+from hyperplane.wire.segment import tcp_packet
 
 _SEGMENTED = ChecksumState.SEGMENTED
+_FRESH_TTL = 64
 
 
 def unwelcome(passage: Passage) -> DropReason | None:
@@ -65,3 +70,19 @@ def signed(plane: Plane, passage: Passage) -> Verdict:
     packet, interface = passage.packet, passage.interface
     answer = error_packet(packet, port_unreachable(packet.data()), interface.address)
     return plane.reply(DropReason.SIGNED_SEGMENT, answer, interface, passage.now)
+
+
+def challenged(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> Verdict:
+    """A SYN inside a stream, asked about in the target's name (RFC 5961 section 4.2).
+
+    A client that has forgotten the stream resets it, with the number that is acknowledged here (RFC 9293 section
+    3.10.7.3): the last one known. If that is not exactly the target's next, the target asks again. To a client that has
+    not forgotten it, the number of this segment, the SYN-ACK's, is an old one: it repeats its last acknowledgment.
+    """
+    known = injection.first
+    if entry.sequence_original >= 0:  # perhaps as the target knows it: then a client must not hear of it as it is
+        known = injection.to_client(entry.sequence_original)
+    answer = tcp_packet(
+        flipped(entry.original_key[:-SUFFIX_BYTES]), injection.answer - 1 & MASK, known, ACK, 0, b"", b"", _FRESH_TTL
+    )
+    return plane.reply(DropReason.ANOTHER_SYN, answer, passage.interface, passage.now)

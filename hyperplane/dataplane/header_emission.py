@@ -101,21 +101,36 @@ def replace_ack(plane: Plane, passage: Passage, entry: FlowEntry, injection: Inj
         replace_payload(packet, data)
     else:
         put_sequence(packet, packet.sequence + opening.acked_bytes & MASK)
+        strip(passage)
     if not opening.timed and plane.protections.resends:
         opening.timed = True
         plane.headers.start(entry, opening, passage.now)
     return bool(pieces)
 
 
+def strip(passage: Passage) -> None:
+    """Take away the byte that an old keep-alive carries, and that nobody reads (RFC 9293 section 3.8.4): it stands
+    where the header begins, or in it."""
+    packet = passage.packet
+    if packet.payload < packet.end:
+        passage.added_bytes = packet.payload - packet.end
+        replace_payload(packet, b"")
+
+
 def reset_twice(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection, opening: Opening) -> None:
     """A reset by a client that knows of no connection. It is believed only if its number is the target's next one (RFC
     5961 section 3.2), and whether the target has the header already this node may not know. So it goes before the
-    header and behind it; between the two the header again, if this node has sent it, for a target that has a part."""
+    header and behind it; between the two the header again, if this node has sent it, for a target that has a part.
+
+    That once: to a target with SYN cookies which has forgotten the stream the header is a new one. It answers, and the
+    client, which knows of nothing, resets that too.
+    """
     packet = passage.packet
     number, behind = injection.first + opening.acked_bytes & MASK, injection.length
     reset = tcp_packet(entry.translated_key[:-SUFFIX_BYTES], number, 0, RST, 0, b"", b"", packet.ttl - 1)
     passage.leading = (Outgoing(reset, entry.balancer.number),)
-    if opening.sent:
+    if opening.sent and not opening.reset:
+        opening.reset = True
         plane.counters.add(Count.HEADERS_REPEATED if opening.sent_bytes else Count.HEADERS_SENT)
         passage.leading += header_pieces(entry, injection, opening)
         behind = max(opening.acked_bytes, opening.sendable(injection.first))

@@ -8,16 +8,24 @@ is the flow's first byte and its header, which every node of the shard knows bef
 
 from hyperplane.dataplane.answers import does_not_fit, too_big, too_big_with
 from hyperplane.dataplane.counters import Count
-from hyperplane.dataplane.header_emission import can_share, header_pieces, remember, replace_ack, reset_twice, send_rest
+from hyperplane.dataplane.header_emission import (
+    can_share,
+    header_pieces,
+    remember,
+    replace_ack,
+    reset_twice,
+    send_rest,
+    strip,
+)
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.verdict import DROPS, DropReason, Verdict
-from hyperplane.flow.entry import FlowEntry
+from hyperplane.flow.entry import BORN_MODULUS, FlowEntry
 from hyperplane.flow.injector import HEADER_PAST, Emission, Injection
 from hyperplane.flow.key import Direction
 from hyperplane.flow.opening import Opening
 from hyperplane.flow.tcp_state import State
-from hyperplane.limits import LONG_STREAM_BYTES, QUEUED_BYTES_MAX
+from hyperplane.limits import COOKIE_SPREAD, LONG_STREAM_BYTES, QUEUED_BYTES_MAX, SYN_COOKIE_LIFE_S
 from hyperplane.nat.rewrite import insert_payload
 from hyperplane.nat.sequence import (
     MASK,
@@ -34,7 +42,6 @@ from hyperplane.wire.tcp_options import NO_OPTIONS, SACK
 
 _ORIGINAL = Direction.ORIGINAL
 _SEGMENTED = ChecksumState.SEGMENTED
-_SYNCHRONIZED = (State.ESTABLISHED, State.ORIGINAL_CLOSED, State.REPLY_CLOSED, State.CLOSED)
 _LARGEST_SCALE = 14
 
 
@@ -64,16 +71,39 @@ def _to_target(plane: Plane, passage: Passage, entry: FlowEntry, injection: Inje
     if injection.opening is not None:
         return _open(plane, passage, entry, injection, injection.opening)
     # Nearly every segment of an open stream is near its beginning, or of a stream that is known to be long.
+    # That it is long only the target's acknowledgments say: a client may forge its own numbers, and what is before the
+    # first byte would be behind the header then.
     if sequence - injection.first & MASK >= LONG_STREAM_BYTES and not injection.marks & HEADER_PAST:
         beyond = distance(sequence, injection.first)
         if beyond < 0:
             emission = injection.emission(sequence, packet.flags, packet.end - packet.payload)
+            if emission is Emission.REFUSE and plane.protections.refuses:
+                return DROPS[DropReason.BEFORE_FIRST_BYTE]
             if emission is not Emission.SHIFT:
-                return DROPS[DropReason.ACROSS_FIRST_BYTE] if emission is Emission.REFUSE else None
-        elif injection.mark(HEADER_PAST):
-            plane.replication.tell(entry)
-    put_sequence(packet, sequence + injection.length & MASK)
+                return None
+    number = sequence + injection.length & MASK
+    put_sequence(packet, number)
+    if number - packet.acknowledgment - injection.cookies & MASK <= 2 * COOKIE_SPREAD:
+        _spoil_cookie(plane, passage, entry)
     return None
+
+
+def _put_behind(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection, by: int) -> None:
+    """Shift a client's segment by so many bytes of the header."""
+    number = passage.packet.sequence + by & MASK
+    put_sequence(passage.packet, number)
+    if injection.is_cookie(number, passage.packet.acknowledgment):
+        _spoil_cookie(plane, passage, entry)
+
+
+def _spoil_cookie(plane: Plane, passage: Passage, entry: FlowEntry) -> None:
+    """Nothing that a segment says to a target which remembers the stream changes; to one that remembers nothing it must
+    not be the end of a handshake."""
+    packet = passage.packet
+    left_ms = entry.born_ms + SYN_COOKIE_LIFE_S * 1000 - int(passage.now * 1000)
+    is_young = left_ms % BORN_MODULUS < BORN_MODULUS // 2
+    if is_young and packet.flags & ACK and plane.protections.spoils:
+        put_acknowledgment(packet, packet.acknowledgment - 2 * COOKIE_SPREAD - 1 & MASK)
 
 
 # --- before the header is acknowledged -----------------------------------------------------
@@ -84,16 +114,18 @@ def _open(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection
     packet, protections = passage.packet, plane.protections
     emission = injection.emission(packet.sequence, packet.flags, packet.end - packet.payload)
     if emission is Emission.PASS:
+        if protections.refuses:
+            strip(passage)
         if opening.acked_bytes and -1 <= distance(packet.sequence, injection.first) <= 0:
             put_sequence(packet, packet.sequence + opening.acked_bytes & MASK)
         return None
     if emission is Emission.REFUSE:
-        return DROPS[DropReason.ACROSS_FIRST_BYTE]
+        return DROPS[DropReason.BEFORE_FIRST_BYTE] if protections.refuses else None
     if emission is Emission.TWICE:
         reset_twice(plane, passage, entry, injection, opening)
         return None
     if emission is Emission.SHIFT or (opening.sent and not protections.repeats):
-        put_sequence(packet, packet.sequence + injection.length & MASK)
+        _put_behind(plane, passage, entry, injection, injection.length)
         return None
     if packet.flags & ACK:
         remember(opening, passage)
@@ -113,7 +145,7 @@ def _open(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection
         behind = injection.length
         if packet.flags & RST:  # exactly the target's next number, or it is not believed (RFC 5961 section 3.2)
             behind = max(opening.acked_bytes, opening.sendable(injection.first))
-        put_sequence(packet, packet.sequence + behind & MASK)
+        _put_behind(plane, passage, entry, injection, behind)
     if goes:
         plane.counters.add(Count.HEADERS_REPEATED if sent_before else Count.HEADERS_SENT)
     return None
@@ -161,21 +193,18 @@ def _learn(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injectio
     """What the target's segment says of the header, and what can be sent of it now."""
     packet, opening = passage.packet, injection.opening
     if packet.flags & SYN:
-        injection.note_offer(packet.window, passage.options.segment_size())
-        if opening is not None:
-            opening.answer = packet.sequence + 1 & MASK
+        injection.note_window(packet.window)
         return
-    is_over = entry.state == State.RESET and opening is not None and opening.answer is not None
-    if packet.flags & RST or not (entry.state in _SYNCHRONIZED or is_over):
+    if packet.flags & RST or (opening is not None and not injection.is_answered_by(packet.sequence)):
         return
-    if opening is not None and not opening.is_answered_by(packet.sequence):
+    if entry.state < State.ESTABLISHED:  # a very late segment, or it would have completed the handshake
         return
     scale = 0 if opening is None else _scale_of_target(plane, passage, entry, _LARGEST_SCALE)
     edge = packet.acknowledgment + (packet.window << scale) & MASK
     new = injection.news_of(packet.acknowledgment, edge)
     if new & HEADER_PAST or (new and opening is not None and _others_may_resend(injection, opening)):
         plane.replication.tell(entry)
-    if injection.opening is not None and injection.opening.sent and not is_over:
+    if injection.opening is not None and injection.opening.sent and entry.state != State.RESET:
         send_rest(plane, passage, entry, injection, injection.opening)
 
 

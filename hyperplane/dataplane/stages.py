@@ -86,7 +86,8 @@ def find(plane: Plane, passage: Passage) -> Verdict | None:
 
     The same before a SYN or RST is judged, before the handshake is over and once a FIN was seen: another node may
     have seen the flow end, or begin again with other numbers. Where a header is injected those numbers count, so there
-    always: what is forwarded with an older stream's numbers reaches the target without a header.
+    always, and whoever has not read all waits: what is forwarded with an older stream's numbers, by its source port,
+    is reset by a target that has forgotten it.
     """
     flows = plane.table.original if passage.direction is _ORIGINAL else plane.table.translated
     entry = flows.get(passage.key)
@@ -99,9 +100,10 @@ def find(plane: Plane, passage: Passage) -> Verdict | None:
     ):
         knows_all = plane.replication.inform_batch(passage.now)
         entry = flows.get(passage.key)
-        if entry is None or passage.now - entry.seen_at > entry.timeout_s:
-            if not knows_all:
-                return DROPS[DropReason.CATCHING_UP]
+        is_over = entry is None or passage.now - entry.seen_at > entry.timeout_s
+        if not knows_all and (entry is None or is_over or entry.injection is not None):
+            return DROPS[DropReason.CATCHING_UP]
+        if is_over:
             _end(plane, entry, passage.now)
             entry = None
     passage.entry = entry

@@ -20,11 +20,10 @@ from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.verdict import DROPS, DropReason, Verdict
 from hyperplane.flow.entry import FlowEntry
-from hyperplane.flow.injector import ANOTHER_SYN, Injection
-from hyperplane.flow.key import SUFFIX_BYTES, Direction, parts_of
+from hyperplane.flow.injector import ANSWERED
+from hyperplane.flow.key import Direction
 from hyperplane.flow.tcp_state import INPUTS, NEXT_STATE, REFUSED, Input, State, plausible, window_max
 from hyperplane.nat.sequence import MASK, distance
-from hyperplane.snapshot import HeaderPlacement
 from hyperplane.wire.packet import ACK, RST, SYN, TCP, Packet
 
 _ORIGINAL = Direction.ORIGINAL
@@ -56,8 +55,8 @@ def track(plane: Plane, passage: Passage) -> Verdict | None:
         refused = _track_unusual(plane, passage, entry, event)
         if refused is not None:
             return refused
-        assert passage.entry is not None
-        entry = passage.entry  # another conversation may have begun
+    elif entry.state != _ESTABLISHED and entry.injection is not None and not entry.injection.marks & ANSWERED:
+        return _track_unanswered(plane, original)
     elif original:  # all these carry an ACK (RFC 9293 section 3.10.7.4), or they would have been refused
         entry.sequence_original = packet.sequence
         entry.sequence_reply = packet.acknowledgment
@@ -77,7 +76,7 @@ def track(plane: Plane, passage: Passage) -> Verdict | None:
         plane.table.state_changed(entry)
         plane.replication.tell(entry)
     elif packet.flags & SYN:  # it may say a window scale that nobody knew
-        if original or _ESTABLISHED <= state < _CLOSED:
+        if _ESTABLISHED <= state < _CLOSED or (original and entry.injection is None):
             entry.seen_at = passage.now
         plane.replication.tell(entry)
     elif original or _ESTABLISHED <= state < _CLOSED:  # a target alone keeps no door open, before or after
@@ -95,9 +94,24 @@ def _is_of_an_older_stream(packet: Packet, entry: FlowEntry, original: bool) -> 
     if injection is None or entry.state >= _ESTABLISHED or packet.flags & (SYN | RST):
         return False
     if original:
-        return not -1 <= distance(packet.sequence, injection.first) <= _UNSCALED_WINDOW_MAX
+        return _is_far_from_the_beginning(packet, entry)
     sent_max = injection.length + _UNSCALED_WINDOW_MAX if entry.state & State.ACKNOWLEDGED else 0
     return not 0 <= distance(packet.acknowledgment, injection.first) <= sent_max
+
+
+def _is_far_from_the_beginning(packet: Packet, entry: FlowEntry) -> bool:
+    """During the handshake, where a header is injected: whether a client's segment cannot be of this stream."""
+    injection = entry.injection
+    if injection is None or entry.state >= _ESTABLISHED:
+        return False
+    return not -1 <= distance(packet.sequence, injection.first) <= _UNSCALED_WINDOW_MAX
+
+
+def _track_unanswered(plane: Plane, original: bool) -> Verdict | None:
+    """A segment without SYN or RST before the target has answered the SYN, where it gets a header. A client's could
+    complete the handshake of another stream than the one whose first byte we know; a target's can only be a challenge,
+    or very late, and says nothing of this stream."""
+    return DROPS[DropReason.NOT_ANSWERED] if original and plane.protections.waits else None
 
 
 def _track_unusual(plane: Plane, passage: Passage, entry: FlowEntry, event: int) -> Verdict | None:
@@ -107,15 +121,15 @@ def _track_unusual(plane: Plane, passage: Passage, entry: FlowEntry, event: int)
     if packet.flags & RST:
         return None if _may_reset(packet, entry, original) else DROPS[DropReason.RST_OUT_OF_WINDOW]
     if event == Input.ORIGINAL_SYN and entry.state in (State.CLOSED, State.RESET):
-        passage.entry = entry = _reopen(plane, passage, entry)
-    elif event == Input.ORIGINAL_SYN and entry.injection is not None:
-        if packet.sequence + 1 & MASK != entry.injection.first:
-            entry.injection.mark(ANOTHER_SYN)  # told below
-    elif event == Input.REPLY_SYN_ACK and entry.injection is not None:
-        followed = _follow_target(plane, passage, entry, entry.injection)
-        if followed is None:
-            return DROPS[DropReason.STRAY_SYN_ACK]
-        passage.entry = entry = followed
+        entry.reopen()
+        plane.counters.add(Count.FLOWS_REOPENED)
+        plane.table.state_changed(entry)
+    elif event == Input.REPLY_SYN_ACK and not _is_the_answer(plane, passage, entry):
+        return DROPS[DropReason.STRAY_SYN_ACK]
+    elif event == Input.ORIGINAL_ACK and entry.injection is not None and not entry.injection.marks & ANSWERED:
+        refused = _track_unanswered(plane, original)  # a SYN-ACK of the client's, which no target has asked for
+        if refused is not None:
+            return refused
     # Until its sender goes on, nobody knows whether the SYN's number counts: what is alive may challenge it,
     # and the reset that answers a challenge has the old number (RFC 5961 section 4.2).
     if original:
@@ -128,48 +142,36 @@ def _track_unusual(plane: Plane, passage: Passage, entry: FlowEntry, event: int)
     return None
 
 
-def _reopen(plane: Plane, passage: Passage, entry: FlowEntry) -> FlowEntry:
-    """A SYN after the end: a new conversation, and with it the header that its target gets now."""
-    packet = passage.packet
-    plane.counters.add(Count.FLOWS_REOPENED)
-    placement = _placement_now(entry, int.from_bytes(packet.tuple_bytes[-2:], "big"))
-    if entry.injection is None and placement is None:
-        entry.reopen()
-        plane.table.state_changed(entry)
-        return entry
-    return plane.replication.renew(entry, placement, packet.sequence + 1 & MASK, passage.now)
+def _is_the_answer(plane: Plane, passage: Passage, entry: FlowEntry) -> bool:
+    """Where a header is injected: whether a SYN-ACK answers this flow's SYN, and as it did before. Learns it the first
+    time.
 
-
-def _placement_now(entry: FlowEntry, port: int) -> HeaderPlacement | None:
-    """The flow keeps its target. Has the listener gone, or other targets by now, that says nothing of this one."""
-    known = None if entry.injection is None else entry.injection.placement
-    service = entry.endpoint.service(TCP, port)
-    if service.proxy_protocol_v2 is known or service.targets is None:
-        return known
-    _, address, _, target_port = parts_of(entry.translated_key[:-SUFFIX_BYTES])
-    ours = any((target.address, target.port) == (address, target_port) for target in service.targets.targets)
-    return service.proxy_protocol_v2 if ours else known
-
-
-def _follow_target(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> FlowEntry | None:
-    """A client that gave up, or forgot, may have sent another SYN from the same port. Which of them begins a stream the
-    target decides: its SYN-ACK says it, in whatever state we believe the flow to be.
-
-    None: it answers no SYN of this client's. It must not pass: what would follow it has other numbers than ours, and
-    would reach the target without a header.
+    Another answer to the same SYN is of a target that has forgotten the first. The client has not: what it says counts
+    from the first one's numbers. Unless it has not seen it and its SYN comes again: then a new flow begins.
     """
-    first = passage.packet.acknowledgment
-    if first == injection.first:
-        return entry
-    if not injection.marks & ANOTHER_SYN:
-        return None
-    return plane.replication.renew(entry, injection.placement, first, passage.now)
+    packet, injection = passage.packet, entry.injection
+    if injection is None:
+        return True
+    if packet.acknowledgment != injection.first:
+        return False
+    answer = packet.sequence + 1 & MASK
+    if not injection.marks & ANSWERED:
+        injection.note_answer(answer, passage.options.segment_size())  # told below, with the SYN-ACK
+    elif answer != injection.answer:
+        if entry.state != State.RESET:
+            entry.enter(State.RESET)
+            plane.table.state_changed(entry)
+            plane.replication.tell(entry)
+        return False
+    return True
 
 
 def _may_reset(packet: Packet, entry: FlowEntry, original: bool) -> bool:
     """Whether a reset can be of this conversation; the receiver looks more closely (RFC 5961 section 3.2)."""
     if not original and packet.sequence == 0 and packet.flags & ACK:
         return True  # the answer to a SYN, by a target that remembers nothing (RFC 9293 section 3.10.7.1)
+    if original and _is_far_from_the_beginning(packet, entry):
+        return False  # of the stream before, which had another source port; this one would begin a second time
     seen = entry.sequence_original if original else entry.sequence_reply
     return seen < 0 or plausible(packet.sequence, seen, _window_of_receiver(entry, original))
 

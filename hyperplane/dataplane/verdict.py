@@ -59,11 +59,16 @@ class DropReason(Enum):
     HEADER_DOES_NOT_FIT = "header_does_not_fit"
     """A datagram that the Proxy Protocol header makes too long, or a super-packet: only the kernel can cut it, and
     every piece would need a header."""
-    ACROSS_FIRST_BYTE = "across_first_byte"
-    """A segment that starts before the client's first byte and ends behind it: the target would take its end for the
-    beginning of the stream, and get no header."""
+    BEFORE_FIRST_BYTE = "before_first_byte"
+    """Where the target gets a header: a client's segment with data or FIN that starts before its first byte. The target
+    might take that for the beginning of the stream, and get no header."""
     STRAY_SYN_ACK = "stray_syn_ack"
-    """Where the target gets a header: the answer to a SYN that the client has not sent. Very late, or forged."""
+    """Where the target gets a header: an answer to another SYN than this flow's, or another answer. Very late, or of a
+    target that has forgotten the first."""
+    NOT_ANSWERED = "not_answered"
+    """Where the target gets a header: a client's segment before the target has answered its SYN. Late, or forged."""
+    ANOTHER_SYN = "another_syn"
+    """Where the target gets a header: a SYN with another number inside a stream. It is answered with a challenge."""
 
 
 class Accept(NamedTuple):

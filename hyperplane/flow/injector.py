@@ -16,19 +16,30 @@ header is acknowledged, and by where the segment starts:
     FIRST    at the first byte, with data, FIN or RST: what needs the header before it
     RESET    at the first byte, a RST without ACK: a header made of it would acknowledge nothing
     BEYOND   after the first byte
-    ACROSS   before it, and ends behind it: no client's stream has such a segment
+    EARLY    before it, with data or FIN: no client's stream has such a segment
 
-What is ACROSS is refused. Its receiver would cut off what it has (RFC 9293 section 3.10.7.4) and take the rest for
-the stream's beginning: without a header, or with one of the client's own making.
+What is EARLY is refused. If it ends behind the first byte, its receiver would cut off what it has (RFC 9293 section
+3.10.7.4) and take the rest for the stream's beginning: without a header, or with one of the client's own making.
 
 With `on_first_ack` the bare ACK that ends the handshake is *replaced*: were it forwarded as well, a target would
 believe the handshake complete and would not repeat its SYN-ACK, the only thing that brings a silent client to send
 another ACK when the header was lost. A target that keeps no state yet (SYN cookies) repeats nothing, so there the
 header has a timer, too. With `on_first_ack_with_payload` the client's own retransmission brings the header back.
 
-What is fixed when the SYN is seen: whether there is a header, its placement, and its bytes (they follow from the
-flow's original key and the endpoint's id). Only another SYN begins another stream: at once after the end, else when
-the target answers it (`dataplane/tracking.py`).
+What is fixed when the SYN is seen: whether there is a header, its placement, its bytes (they follow from the flow's
+original key and the endpoint's id), and its place. A client may forge any segment, but not move that: nodes and target
+must agree on the first byte of whatever stream the target takes part in. So
+
+1.  a flow has one first byte for life; another SYN begins another flow, from another source port, or nothing at all
+    (`flow/another_syn.py`);
+2.  before the target has answered this SYN (ANSWERED) nothing passes but SYNs and resets, so that what the client sends
+    cannot complete a handshake of which we know nothing;
+3.  nothing with data or FIN passes in front of the first byte (EARLY);
+4.  nothing behind the header looks like the end of a handshake to a target that has SYN cookies. Such a target keeps
+    nothing and takes all it needs from the client's ACK. In Linux's cookies (net/ipv4/syncookies.c) the client's
+    number is an addend, so that an ACK with both numbers n too large is as good, and begins a stream n bytes behind the
+    header's beginning. As long as a cookie may hold, a segment with such a pair of numbers acknowledges a few bytes
+    less (`is_cookie`): nothing to any other target, and no cookie any more.
 
 Sources: HAProxy's "The PROXY protocol" section 2, AWS Network Load Balancers guide "Proxy protocol"; the rule is ours.
 """
@@ -37,7 +48,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 from hyperplane.flow.opening import Opening
-from hyperplane.limits import LONG_STREAM_BYTES, WINDOW_BYTES_MAX
+from hyperplane.limits import COOKIE_SPREAD, LONG_STREAM_BYTES, UNASKED_BYTES_MAX, WINDOW_BYTES_MAX
 from hyperplane.nat.sequence import MASK, distance, to_client, to_target, unacknowledged
 from hyperplane.snapshot import HeaderPlacement
 from hyperplane.wire.packet import ACK, FIN, RST
@@ -49,10 +60,11 @@ PLACEMENTS: tuple[HeaderPlacement | None, ...] = (
 )
 """As journals number them."""
 
-HEADER_ACKED, HEADER_PAST, ANOTHER_SYN = 1, 2, 4
+_MSS = 0xFFFF
+
+HEADER_ACKED, HEADER_PAST, ANSWERED = 1, 2, 4
 """Marks that nodes tell each other: the target has the whole header; the stream is so long that no number in use can
-be compared with its beginning any more; the client has sent a SYN with another number, so a SYN-ACK may begin
-another stream."""
+be compared with its beginning any more; the target has answered the client's SYN, and what it said is told beside."""
 
 
 class Start(IntEnum):
@@ -64,7 +76,7 @@ class Start(IntEnum):
     FIRST = 3
     RESET = 4
     BEYOND = 5
-    ACROSS = 6
+    EARLY = 6
 
 
 class Emission(Enum):
@@ -94,18 +106,18 @@ EMISSIONS: dict[tuple[HeaderPlacement, Start], Emission] = {
     (_AT_ONCE, Start.FIRST): Emission.LEAD,
     (_AT_ONCE, Start.RESET): Emission.TWICE,
     (_AT_ONCE, Start.BEYOND): Emission.SHIFT,
-    (_AT_ONCE, Start.ACROSS): Emission.REFUSE,
+    (_AT_ONCE, Start.EARLY): Emission.REFUSE,
     (_WITH_PAYLOAD, Start.OLD): Emission.PASS,
     (_WITH_PAYLOAD, Start.PROBE): Emission.PROBED,
     (_WITH_PAYLOAD, Start.BARE): Emission.PASS,
     (_WITH_PAYLOAD, Start.FIRST): Emission.LEAD,
     (_WITH_PAYLOAD, Start.RESET): Emission.TWICE,
     (_WITH_PAYLOAD, Start.BEYOND): Emission.SHIFT,
-    (_WITH_PAYLOAD, Start.ACROSS): Emission.REFUSE,
+    (_WITH_PAYLOAD, Start.EARLY): Emission.REFUSE,
 }
 """While the header is not acknowledged. Complete: a test walks every pair."""
 
-_EMISSIONS_ACKED = {Start.OLD: Emission.PASS, Start.ACROSS: Emission.REFUSE}
+_EMISSIONS_ACKED = {Start.OLD: Emission.PASS, Start.EARLY: Emission.REFUSE}
 """Afterwards; all else is SHIFT."""
 
 
@@ -115,9 +127,9 @@ def start_of(sequence: int, flags: int, payload_bytes: int, first: int) -> Start
     if place > 0:
         return Start.BEYOND
     if place < 0:
-        if place + payload_bytes + bool(flags & FIN) > 0:
-            return Start.ACROSS
-        return Start.PROBE if place == -1 and not flags & (FIN | RST) else Start.OLD
+        if flags & FIN or place + payload_bytes > 0 or (payload_bytes and place < -1):
+            return Start.EARLY
+        return Start.PROBE if place == -1 and not flags & RST else Start.OLD
     if flags & RST and not flags & ACK:
         return Start.RESET
     return Start.FIRST if payload_bytes or flags & (FIN | RST) else Start.BARE
@@ -138,12 +150,18 @@ class Protections:
     """The bare ACK is not forwarded beside the header."""
     narrows: bool = True
     """The window leaves room for the header."""
+    waits: bool = True
+    """Nothing of the client's passes before the target has answered."""
+    refuses: bool = True
+    """Nothing with data passes in front of the first byte."""
+    spoils: bool = True
+    """Nothing behind the header is a SYN cookie's answer."""
 
 
 class Injection:
     """The header of one flow: of a stream, or (`first` counts nothing then) of every datagram."""
 
-    __slots__ = ("first", "header", "length", "marks", "opening", "placement")
+    __slots__ = ("cookies", "first", "header", "length", "marks", "offer", "opening", "placement")
 
     first: int
     """Sequence number of the client's first byte: its SYN's plus one."""
@@ -152,6 +170,12 @@ class Injection:
     length: int
     placement: HeaderPlacement
     marks: int
+    offer: int
+    """What the target's SYN-ACK said, once ANSWERED: the number of the target's first byte in the upper 32 bits, its
+    segment size below (0: not given). 64 bits, as they are told."""
+    cookies: int
+    """The least difference between a number that the target reads and the acknowledgment beside it, in what it may take
+    for the answer to a cookie of its own."""
     opening: Opening | None
     """None once the header is acknowledged."""
 
@@ -159,15 +183,32 @@ class Injection:
         self.placement = placement
         self.first = first
         self.length = length
-        self.marks = 0
+        self.marks = self.offer = self.cookies = 0
         self.header = b""
         self.opening = Opening() if is_stream else None
 
-    def join_marks(self, marks: int) -> None:
-        """Take in what another node knows. Marks are only ever added."""
-        self.marks |= marks
-        if marks & HEADER_ACKED:
-            self.opening = None
+    def join_marks(self, marks: int, offer: int) -> None:
+        """Take in what another node knows. Marks are only ever added; what the target answered first stays."""
+        if marks & ANSWERED and not self.marks & ANSWERED:
+            self._take_offer(offer)
+        self.mark(marks)
+
+    def note_answer(self, answer: int, mss: int) -> None:
+        """The target answers the SYN: its first byte has the number `answer`, its segment size is `mss` (0: not
+        given). To be told."""
+        self._take_offer(answer << 32 | mss)
+        self.marks |= ANSWERED
+
+    def _take_offer(self, offer: int) -> None:
+        self.offer = offer
+        self.cookies = self.first - self.answer - COOKIE_SPREAD & MASK
+        if self.opening is not None:
+            self.opening.mss = offer & _MSS
+
+    @property
+    def answer(self) -> int:
+        """The number of the target's first byte, once ANSWERED."""
+        return self.offer >> 32
 
     def emission(self, sequence: int, flags: int, payload_bytes: int) -> Emission:
         """What becomes of a client's segment without SYN."""
@@ -193,15 +234,22 @@ class Injection:
         """Bytes of the header that are not covered by this acknowledgment of the target's."""
         return 0 if self.marks & HEADER_PAST else unacknowledged(acknowledgment, self.first, self.length)
 
-    def note_offer(self, window: int, mss: int) -> None:
-        """A SYN-ACK of the target's: the window that it opens with, in bytes, and its segment size (0: not given).
+    def is_answered_by(self, sequence: int) -> bool:
+        """Whether a target's segment can be of this stream. A very late one of an older stream has other numbers."""
+        return bool(self.marks & ANSWERED) and -1 <= distance(sequence, self.answer) < UNASKED_BYTES_MAX
+
+    def is_cookie(self, number: int, acknowledgment: int) -> bool:
+        """Whether a target with SYN cookies may take these numbers for the end of a handshake."""
+        return number - acknowledgment - self.cookies & MASK <= 2 * COOKIE_SPREAD
+
+    def note_window(self, window: int) -> None:
+        """A SYN-ACK of the target's: the window that it opens with, in bytes.
 
         It has nothing of the header, whatever it had before: it may have forgotten that, and met the same SYN again.
         """
         if self.opening is not None:
             self.opening.acked_bytes = 0
             self.opening.edge = (self.first + window) & MASK
-            self.opening.mss = mss
 
     def news_of(self, acknowledgment: int, right_edge: int) -> int:
         """Learn from a target's segment of a synchronized conversation. Returns the marks that are new.
@@ -225,5 +273,7 @@ class Injection:
     def mark(self, mark: int) -> int:
         """Set a mark. Returns it if it is new."""
         new = mark & ~self.marks
-        self.join_marks(mark)
+        self.marks |= mark
+        if mark & HEADER_ACKED:
+            self.opening = None
         return new

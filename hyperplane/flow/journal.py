@@ -3,7 +3,7 @@
 One writer, any number of readers, no locks, no system calls. The file outlives the node, so a
 node that is killed at any instant takes nothing with it:
 
-    0            4096              4096 + 4 * ring              + 72 * rows
+    0            4096              4096 + 4 * ring              + 80 * rows
     +------------+-----------------+----------------------------------+
     | header     | ring of row     | state area: one row per flow     |
     |            | numbers         | that this node has touched       |
@@ -11,19 +11,26 @@ node that is killed at any instant takes nothing with it:
 
 A *row* is the whole of what this node knows of one flow, so one row is enough to learn it. The
 *ring* says which rows changed, in order. To announce a change the writer (1) writes the row's
-identity, once in the row's life, (2) stores the row's one moving word, a single aligned eight
-byte store, (3) puts the row number in the ring, (4) advances the header's count. Killed between
-any two of these, nothing false is visible. A reader remembers the count it has read to. If the
+identity, once in the row's life, (2) stores the row's offer and then its moving word, each a single
+aligned eight byte store, (3) puts the row number in the ring, (4) advances the header's count. Killed
+between any two of these, nothing false is visible. A reader remembers the count it has read to. If the
 writer is further ahead than the ring is long, or has been replaced, the reader walks the state
 area instead ("rebuild"): that is always enough, because rows are whole and joining is idempotent.
 
-    row     0        8     12    14         16         18     19    20      36      52..59   60   64    68   69  72
-            +--------+-----+-----+----------+----------+------+-----+-------+-------+--------+----+-----+----+---+
-            | moving | crc | use | endpoint | balancer | prot | ver | client| target| 4 ports|born|first|head| 0 |
-            +--------+-----+-----+----------+----------+------+-----+-------+-------+--------+----+-----+----+---+
+    row     0        8     12    14         16         18     19    20       36       52        60     64      68
+            +--------+-----+-----+----------+----------+------+-----+--------+--------+---------+------+-------+
+            | moving | crc | use | endpoint | balancer | prot | ver | client | target | 4 ports | born | first |
+            +--------+-----+-----+----------+----------+------+-----+--------+--------+---------+------+-------+
+            68     69    72      80
+            +------+-----+-------+
+            | head |  0  | offer |
+            +------+-----+-------+
     moving  bit 63 in use | 62..60 marks of the header | 59..55 state | 54..47 epoch | 46..39 scales | 38..0 seen, ms
+    crc     of what is between it and the offer
     first   sequence number of the client's first byte, if a header is injected before it
     head    0: no Proxy Protocol header; else its placement (`flow/injector.py`, PLACEMENTS)
+    offer   where a header is injected, what the target's SYN-ACK said: 63..32 number of the target's first byte | 15..0
+            its segment size. Counts once the mark ANSWERED is set, and does not change any more
 
 `use` counts the flows that the row has told of, so the second word (crc, use, endpoint: the *tag*) is another
 one for each of them. A reader that knows a row's flow by its tag need not read the identity again.
@@ -36,7 +43,7 @@ is read as the flow that had it before, and an announcement that comes before it
 up: the change stays unknown until that flow is told of again or the reader rebuilds for another reason.
 A killed writer leaves nothing out of order on any machine.
 
-Numbers in the row are big-endian; the moving word, ring and header are the machine's own order,
+Numbers in the row are big-endian; the moving word, offer, ring and header are the machine's own order,
 because they must be stored in one piece. `seen` and `born` are moments of the machine's monotonic
 clock, which all nodes of a machine share; a delta that leaves the machine carries ages instead.
 """
@@ -49,10 +56,10 @@ from zlib import crc32
 from hyperplane.flow.entry import NO_ROW, STATE_MASK, FlowEntry
 from hyperplane.flow.injector import PLACEMENTS
 from hyperplane.flow.key import SUFFIX_BYTES
-from hyperplane.flow.known_rows import MOVING_IN_USE, SEEN_MASK, WORDS_PER_ROW, Joined, KnownRows
+from hyperplane.flow.known_rows import MOVING_IN_USE, OFFER_WORD, SEEN_MASK, WORDS_PER_ROW, Joined, KnownRows
 from hyperplane.limits import JOURNAL_ROW_BYTES
 
-MAGIC = 0x334C4E4A50485048
+MAGIC = 0x344C4E4A50485048
 """Of this layout. A journal of another one, left by another version, is none."""
 HEADER_BYTES = 4096
 _RING_ENTRY_BYTES = 4
@@ -66,11 +73,12 @@ _USES = 1 << 16
 _TAG = Struct("=Q")
 _IDENTITY_AT = 12
 _CRC_AT = 8
+_OFFER_AT = OFFER_WORD * 8
 
 _LOOKS_MAX = 8
 """Looks at one row before it is left for later."""
 
-assert _IDENTITY_AT + _IDENTITY.size == JOURNAL_ROW_BYTES
+assert _IDENTITY_AT + _IDENTITY.size == _OFFER_AT == JOURNAL_ROW_BYTES - 8
 
 
 def journal_bytes(rows: int, ring: int) -> int:
@@ -106,6 +114,8 @@ class Delta(NamedTuple):
     row: int
     tag: int
     """The row's second word while it tells of this flow."""
+    offer: int
+    """What the target answered; 0 before, and where no header is injected."""
 
     @property
     def state(self) -> int:
@@ -150,7 +160,7 @@ class _Layout:
                 break
         else:
             return None
-        identity = rest[_IDENTITY_AT - _CRC_AT :]
+        identity = rest[_IDENTITY_AT - _CRC_AT : _OFFER_AT - _CRC_AT]
         if crc32(identity) != _CRC.unpack_from(rest)[0]:
             return None
         (
@@ -190,6 +200,7 @@ class _Layout:
             (word & SEEN_MASK) / 1000,
             row,
             _TAG.unpack_from(rest)[0],
+            _TAG.unpack_from(rest, _OFFER_AT - _CRC_AT)[0] if placement else 0,
         )
 
     def deltas(self) -> Iterator[Delta]:
@@ -233,6 +244,8 @@ class JournalWriter(_Layout):
             row = entry.row = self._take_row()
             self._write_identity(row, entry)
         self.header[_LAST_ROW] = row
+        if entry.injection is not None:
+            words[row * WORDS_PER_ROW + OFFER_WORD] = entry.injection.offer
         words[row * WORDS_PER_ROW] = (
             MOVING_IN_USE
             | entry.told_state << 55
@@ -297,7 +310,7 @@ class JournalWriter(_Layout):
             injection.first if injection else 0,
             PLACEMENTS.index(injection.placement) if injection else 0,
         )
-        checksum = crc32(self.rows[at + _IDENTITY_AT : at + JOURNAL_ROW_BYTES])
+        checksum = crc32(self.rows[at + _IDENTITY_AT : at + _OFFER_AT])
         _CRC.pack_into(self.rows, at + _CRC_AT, checksum)
 
 

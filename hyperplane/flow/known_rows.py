@@ -5,7 +5,7 @@ row's identity, 60 bytes with a checksum, need not be read again for that. The r
 that it made of each row, with the row's tag; a tag does not come again in a row (before 65,536 others,
 and then with an equal checksum, `flow/journal.py`), so equal tags are the same flow.
 
-The moving word is read before the tag. Was it another flow's word, then that one's tag stood there before
+The moving word and the offer are read before the tag. Were they another flow's, then that one's tag stood there before
 ours and cannot be back: had the row changed hands in between, the tag would differ from what we remember.
 """
 
@@ -16,6 +16,7 @@ from hyperplane.flow.entry import GONE, STATE_MASK, FlowEntry
 from hyperplane.limits import JOURNAL_ROW_BYTES
 
 WORDS_PER_ROW = JOURNAL_ROW_BYTES // 8
+OFFER_WORD = WORDS_PER_ROW - 1
 
 MOVING_IN_USE = 1 << 63
 SEEN_MASK = (1 << 39) - 1
@@ -57,11 +58,11 @@ class KnownRows:
                 unknown.append(row)
                 continue
             place = row * WORDS_PER_ROW
-            word = words[place]
+            word, offer = words[place], words[place + OFFER_WORD]
             if words[place + 1] != tags[row]:
                 unknown.append(row)
             elif word & MOVING_IN_USE and entry.join(
-                word >> 47 & 0xFF, word >> 55 & 0xFF, (word & SEEN_MASK) / 1000, word >> 39 & 0xFF
+                word >> 47 & 0xFF, word >> 55 & 0xFF, (word & SEEN_MASK) / 1000, word >> 39 & 0xFF, offer
             ):
                 joined(entry, word >> 55 & STATE_MASK)
         return unknown

@@ -1,11 +1,12 @@
 """The beginning of a stream with a header, as one node knows it (`flow/injector.py` has the rule).
 
 It is learned anew by whoever forwards the flow and told to nobody: it matters only until the header is acknowledged.
+Only what the SYN-ACK says besides its window is the flow's, and every node's (`flow/injector.py`).
 """
 
 from collections.abc import Iterator
 
-from hyperplane.limits import HEADER_SEGMENT_BYTES_MIN, UNASKED_BYTES_MAX
+from hyperplane.limits import HEADER_SEGMENT_BYTES_MIN
 from hyperplane.nat.sequence import MASK, distance
 
 
@@ -15,13 +16,13 @@ class Opening:
     __slots__ = (
         "acked_bytes",
         "acknowledgment",
-        "answer",
         "edge",
         "header",
         "hides",
         "mss",
         "options",
         "resends",
+        "reset",
         "sent",
         "sent_bytes",
         "shared",
@@ -35,8 +36,6 @@ class Opening:
     """Empty until this node needs it: many a flow's header is another node's to send."""
     acked_bytes: int
     """Of the header, as far as seen here."""
-    answer: int | None
-    """The target's first byte, if this node has seen its SYN-ACK."""
     edge: int | None
     """The target's right edge: the first sequence number that it does not take."""
     hides: bool
@@ -48,6 +47,8 @@ class Opening:
     fields are here."""
     sent_bytes: int
     """How far into the header this node has sent."""
+    reset: bool
+    """Whether this node has put the header beside a reset without ACK."""
     shared: bool
     """Whether this node has sent the header in one segment with data."""
     timed: bool
@@ -57,16 +58,11 @@ class Opening:
     def __init__(self) -> None:
         self.header = b""
         self.acked_bytes = self.sent_bytes = self.mss = self.resends = 0
-        self.answer: int | None = None
         self.edge: int | None = None
-        self.sent = self.shared = self.timed = self.hides = False
+        self.sent = self.shared = self.timed = self.hides = self.reset = False
         self.acknowledgment = self.window = self.traffic_class = 0
         self.ttl = 64
         self.options = b""
-
-    def is_answered_by(self, sequence: int) -> bool:
-        """Whether a target's segment can be of this stream. A very late one of an older stream has other numbers."""
-        return self.answer is None or -1 <= distance(sequence, self.answer) < UNASKED_BYTES_MAX
 
     def sendable(self, first: int) -> int:
         """How many bytes of the header, from its beginning, the target's window has room for."""

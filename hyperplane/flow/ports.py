@@ -89,7 +89,7 @@ class PortPools:
         self.resting.discard(pool, port)
 
     def give_back(self, pool: PortPool, port: int, now: float) -> None:
-        """The flow that had `port` is over."""
+        """The flow that had `port` is over, from `now` on."""
         self.resting.add(pool, port, now)
 
     def sweep(self, has_flow: Callable[[bytes], bool], now: float, at_most: int) -> int:

@@ -19,11 +19,11 @@ from hyperplane.flow.entry import BORN_MODULUS, GONE, NO_ROW, STATE_BITS, FlowEn
 from hyperplane.flow.injector import PLACEMENTS
 from hyperplane.flow.interface import Interface
 from hyperplane.flow.journal import Delta, JournalReader, JournalWriter
-from hyperplane.flow.key import SUFFIX_BYTES
 from hyperplane.flow.ports import PortPools
 from hyperplane.flow.table import FlowTable
 from hyperplane.limits import (
     CATCH_UP_BATCHES_MAX,
+    CLOSING_TIMEOUT_S,
     KNOWN_ROWS_SWEPT_PER_TICK_MAX,
     NEWS_BATCH_MAX,
     NEWS_PER_PACKET_MAX,
@@ -32,10 +32,7 @@ from hyperplane.limits import (
     REPLICATION_BATCH_MAX,
     SNAT_PORT_MIN,
 )
-from hyperplane.snapshot import HeaderPlacement
-
-_SERVICE_PORT = slice(-SUFFIX_BYTES - 2, -SUFFIX_BYTES)
-"""Its place in an original key."""
+from hyperplane.wire.packet import TCP
 
 
 class Replication:
@@ -83,37 +80,31 @@ class Replication:
         self.tell = lambda entry: None  # type: ignore[method-assign]
 
     def forget(self, entry: FlowEntry, now: float) -> None:
-        """Remove a flow that is over; its source port starts to rest if this node took it."""
+        """Remove a flow that is over; its source port starts to rest if this node took it.
+
+        Where a header was injected and the flow ends before its time, the port rests longer, as if the flow had been
+        closed now: the target may have something of it still that would take another stream for its own.
+        """
         self._table.remove(entry)
+        self._let_go(entry, now)
+
+    def replace(self, standing: FlowEntry, comer: FlowEntry, now: float) -> None:
+        """`comer` takes the place of `standing`, which has left the table. It is told of before the other's row goes,
+        if there is a row to spare: a node that is killed in between takes neither with it."""
+        if not self._writer.has_room():
+            self._writer.forget(standing)
+        self._table.insert(comer)
+        self.tell(comer)
+        self._let_go(standing, now)
+
+    def _let_go(self, entry: FlowEntry, now: float) -> None:
+        """Of what has left the table."""
         self._writer.forget(entry)
         if entry.pool is not None:
             port = int.from_bytes(entry.translated_key[-5 - 2 : -5], "big")
-            self._pools.give_back(entry.pool, port, now)
+            early_s = entry.expires_at() - now if entry.injection is not None and entry.protocol == TCP else 0.0
+            self._pools.give_back(entry.pool, port, now + min(max(early_s, 0.0), CLOSING_TIMEOUT_S))
             entry.pool = None
-
-    def renew(self, entry: FlowEntry, placement: HeaderPlacement | None, first: int, now: float) -> FlowEntry:
-        """Another conversation begins on the tuple and the translation of `entry`, with its own header or none.
-
-        A flow's header is as fixed as its translation, so this is another flow: younger, it takes the other's place
-        on every node. `first`: sequence number of the client's first byte. It is told of before the other's row goes,
-        if there is a row to spare: a node that is killed in between takes neither with it.
-        """
-        service = entry.endpoint.service(entry.protocol, int.from_bytes(entry.original_key[_SERVICE_PORT], "big"))
-        self._table.remove(entry)
-        if not self._writer.has_room():
-            self._writer.forget(entry)
-        comer = FlowEntry(entry.original_key, entry.translated_key, entry.endpoint, entry.balancer, service, now)
-        if not _is_younger(comer, entry):  # made within one millisecond
-            comer.born_ms = (entry.born_ms + 1) % BORN_MODULUS
-        comer.pool, entry.pool = entry.pool, None
-        if placement is not None:
-            comer.get_header(placement, first)
-        if entry.injection is not None and entry.injection.first == first:
-            comer.scales = entry.scales  # the same SYN again: what was agreed upon may hold still
-        self._table.insert(comer)
-        self.tell(comer)
-        self._writer.forget(entry)
-        return comer
 
     def has_room(self) -> bool:
         """Whether this node can hold and tell of one more flow."""
@@ -320,7 +311,7 @@ class Replication:
         )
         entry = self._table.original.get(original_key)
         if entry is not None and entry.translated_key == translated_key and entry.born_ms == delta.born_ms:
-            if entry.join(delta.epoch, delta.told_state, delta.seen_at, delta.scales):
+            if entry.join(delta.epoch, delta.told_state, delta.seen_at, delta.scales, delta.offer):
                 self._state_joined(entry, delta.state)
             return entry
         if not adopt and self._node not in endpoint.shard and self._node not in balancer.shard:
@@ -346,7 +337,7 @@ class Replication:
         if placement is not None:
             entry.get_header(placement, delta.first)
             assert entry.injection is not None
-            entry.injection.join_marks(delta.told_state >> STATE_BITS)
+            entry.injection.join_marks(delta.told_state >> STATE_BITS, delta.offer)
         entry.enter(delta.state)
         if entry.expires_at() < now:
             return None

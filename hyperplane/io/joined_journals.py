@@ -13,6 +13,9 @@ from hyperplane.flow.entry import BORN_MODULUS, EPOCHS
 from hyperplane.flow.journal import HEADER_BYTES, Delta, JournalReader, is_journal
 from hyperplane.io.runtime import ZoneFiles, map_file
 
+_WHICH_FLOW = Delta._fields.index("born_ms") + 1
+"""So many fields of a delta say which flow it is: both keys, and when it was made."""
+
 
 @dataclass(slots=True)
 class JoinedFlow:
@@ -24,17 +27,28 @@ class JoinedFlow:
     seen_at: float
     told_by: list[str] = field(default_factory=list)
 
-    def join(self, delta: Delta) -> None:
-        if delta.born_ms != self.first.born_ms:  # of two flows on one tuple the younger has taken the other's place
-            if (delta.born_ms - self.first.born_ms) % BORN_MODULUS < BORN_MODULUS // 2:
-                self.first, self.epoch, self.state, self.seen_at = delta, delta.epoch, delta.state, delta.seen_at
-            return
+    def join(self, name: str, delta: Delta) -> None:
+        """`name`: of the journal that tells this."""
+        if delta[:_WHICH_FLOW] != self.first[:_WHICH_FLOW]:
+            if not _is_younger(delta, self.first):
+                return  # it made way, from another source port or from the same
+            self.first, self.epoch, self.state, self.seen_at = delta, delta.epoch, delta.state, delta.seen_at
+            self.told_by.clear()
+        self.told_by.append(name)
         self.seen_at = max(self.seen_at, delta.seen_at)
         ahead = (delta.epoch - self.epoch) % EPOCHS
         if ahead == 0:
             self.state |= delta.state
         elif ahead < EPOCHS // 2:
             self.epoch, self.state = delta.epoch, delta.state
+
+
+def _is_younger(comer: Delta, standing: Delta) -> bool:
+    """Whether of two flows on one tuple of a client's `comer` is the one that is left (`flow/replication.py`)."""
+    age_ms = (comer.born_ms - standing.born_ms) % BORN_MODULUS
+    if age_ms == 0:
+        return (comer.target, comer.snat_port) > (standing.target, standing.snat_port)
+    return age_ms < BORN_MODULUS // 2
 
 
 def open_journals(files: ZoneFiles) -> Iterator[tuple[str, JournalReader]]:
@@ -71,12 +85,10 @@ def join_journals(
         for delta in reader.deltas():
             if endpoints is not None and delta.endpoint not in endpoints:
                 continue
-            identity = delta[:9]  # both keys: the numbers of both ENIs, protocol, addresses and ports
-            flow = flows.get(identity)
+            original = delta.endpoint, delta.protocol, delta.client, delta.client_port, delta.service_port
+            flow = flows.get(original)
             if flow is None:
-                flow = flows[identity] = JoinedFlow(delta, delta.epoch, delta.state, delta.seen_at)
-            else:
-                flow.join(delta)
-            flow.told_by.append(name)
+                flow = flows[original] = JoinedFlow(delta, delta.epoch, delta.state, delta.seen_at)
+            flow.join(name, delta)
         reader.release()
     return flows.values()

@@ -10,6 +10,9 @@ Read once, from the environment of `hyperplane fabric`:
     HYPERPLANE_MUTANT=no-sack-map       SACK blocks reach the client with the target's numbers
     HYPERPLANE_MUTANT=ack-forwarded     the ACK whose place the header takes is forwarded, too
     HYPERPLANE_MUTANT=no-narrowing      the client is offered the room that the header takes
+    HYPERPLANE_MUTANT=no-waiting        a client's segments pass before its target has answered
+    HYPERPLANE_MUTANT=early-data        data in front of a stream's first byte passes
+    HYPERPLANE_MUTANT=cookies-pass      segments that are answers to SYN cookies pass as they are
     HYPERPLANE_POISON=<hex bytes>       a node that meets these bytes in a packet dies at once
 
 Nothing else in the product reads them, and `hyperplane nodes` shows when one is set.
@@ -29,6 +32,9 @@ _OF_HEADERS = {
     "no-sack-map": "maps_sack",
     "ack-forwarded": "replaces",
     "no-narrowing": "narrows",
+    "no-waiting": "waits",
+    "early-data": "refuses",
+    "cookies-pass": "spoils",
 }
 """Name to the field of `Protections`."""
 KNOWN = frozenset({NO_REPLICATION, NO_REPLAY, *_OF_HEADERS})

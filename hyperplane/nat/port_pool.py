@@ -12,9 +12,10 @@ was let go rests `PORT_REST_S` before it is free again (RFC 6888 REQ-8), because
 a closed connection in TIME_WAIT and would drop a SYN that seems older.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
+from heapq import heappop, heappush
+from itertools import count
 from struct import unpack
 from typing import Protocol
 
@@ -107,20 +108,22 @@ class PortPool:
 
 
 class RestingPorts:
-    """Ports that were let go and wait: first in, first out, because all rest equally long."""
+    """Ports that were let go and wait. All rest equally long, but some are let go later than they are added."""
 
     def __init__(self, rest_s: float = PORT_REST_S) -> None:
         self._rest_s = rest_s
-        self._queue: deque[tuple[float, PortPool, int]] = deque()
+        self._queue: list[tuple[float, int, PortPool, int]] = []
+        """A heap: (until, number of its adding, pool, port)."""
+        self._added = count()
         self._until: dict[tuple[PortPool, int], float] = {}
 
     def __len__(self) -> int:
         return len(self._until)
 
     def add(self, pool: PortPool, port: int, now: float) -> None:
-        """`port` of `pool` is not in use any more since `now`."""
+        """`port` of `pool` is not in use any more from `now` on."""
         until = now + self._rest_s
-        self._queue.append((until, pool, port))
+        heappush(self._queue, (until, next(self._added), pool, port))
         self._until[pool, port] = until
 
     def discard(self, pool: PortPool, port: int) -> None:
@@ -145,7 +148,7 @@ class RestingPorts:
         for _ in range(at_most):
             if not queue or queue[0][0] > now:
                 break
-            until, pool, port = queue.popleft()
+            until, _, pool, port = heappop(queue)
             if self._until.get((pool, port)) != until:
                 continue  # taken in use again since, and perhaps let go once more
             del self._until[pool, port]

@@ -1,4 +1,7 @@
-// The article's receiver for Node, as it stands there, but without types and on another port.
+// The article's receiver for Node, as it stands there, but without types and on another port:
+//
+//   node article.mjs [PORT [ADDRESS]]
+//
 // In the lab: sudo scripts/read-header node
 // What it leaves out: README.md, "Who called".
 
@@ -36,4 +39,4 @@ const server = createServer((socket) => {
   })
 })
 
-server.listen(9100)
+server.listen(Number(process.argv[2] ?? 9100), process.argv[3])

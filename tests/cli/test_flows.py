@@ -55,9 +55,10 @@ def test_json_holds_all_unless_told(commands: Commands, made: MadeRuntime, zone:
 
 
 def test_json_says_where_a_target_gets_its_header(commands: Commands, made: MadeRuntime) -> None:
-    """Also of a tuple on which another conversation has begun: the younger flow is the flow, whoever tells of both."""
+    """Also of a tuple on which another flow has begun, from another port: the younger is the flow, whoever tells of
+    both."""
     made.snapshot()
-    zone = MemoryZone(snapshot_of(placement=HeaderPlacement.ON_FIRST_ACK), ports=1)
+    zone = MemoryZone(snapshot_of(placement=HeaderPlacement.ON_FIRST_ACK), ports=2)
     talk = Conversation()
     talk.open(zone.node(0), NOW - 9)
     zone.node(1).dataplane.settle(NOW - 9)
@@ -67,6 +68,8 @@ def test_json_says_where_a_target_gets_its_header(commands: Commands, made: Made
     made.journals(zone)
     (flow,) = json.loads(commands("flows", "--json", "--runtime", made.runtime).out)
     assert (flow["proxy_protocol_v2"], flow["state"], flow["age_s"]) == ("on_first_ack", "SYN_SENT", 7.0)
+    assert flow["told_by"] == ["0"]
+    assert {flow["load_balancer"]["port"], talk.source[1] if talk.source else 0} == {1024, 1025}
 
 
 def test_an_endpoint_without_flows_is_an_empty_table(commands: Commands, made: MadeRuntime, zone: MemoryZone) -> None:

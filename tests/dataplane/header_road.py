@@ -48,9 +48,10 @@ class HeaderRoad(Road):
         self.length = len(self.header)
         self.datagram_header = proxy_header(self.client, self.datagrams, ENDPOINT_ID, UDP)
 
-    def zone(self) -> MemoryZone:
+    def zone(self, ports: int = 1) -> MemoryZone:
+        """With more than one port nobody knows beforehand which a flow gets (`tests/dataplane/beginnings.py`)."""
         snapshot = snapshot_6(self.placement) if self.family == 6 else snapshot_of(placement=self.placement)
-        return MemoryZone(snapshot, ports=1)
+        return MemoryZone(snapshot, ports=ports)
 
     # --- towards the target --------------------------------------------------------------------
 

@@ -92,6 +92,22 @@ def test_pp_23_a_reset_without_ack_after_the_header(road: HeaderRoad) -> Iterato
     yield replace(step, leading=(road.reset_before(), road.segment(window=77)), moved=step.moved | {REPEATED: 1})
 
 
+@tells(AT_ONCE)
+def test_pp_23_a_reset_that_an_answer_to_the_header_brings_does_not_bring_the_header(
+    road: HeaderRoad,
+) -> Iterator[Step]:
+    """A target with SYN cookies that has forgotten the stream takes the header beside the reset for another one, and
+    answers; the client knows of nothing, and resets that. As it once was: for ever, and each time more."""
+    yield road.syn()
+    yield road.syn_ack()
+    yield road.replaced(acknowledgment=2000, window=77)
+    step = road.shifted(RST)
+    yield replace(step, leading=(road.reset_before(), road.segment(window=77)), moved=step.moved | {REPEATED: 1})
+    for _ in range(3):
+        yield road.acked(40)
+        yield replace(road.shifted(RST), leading=(road.reset_before(40),))
+
+
 @tells()
 def test_pp_23_a_reset_in_the_middle(road: HeaderRoad) -> Iterator[Step]:
     yield from road.answered_once()

@@ -1,6 +1,7 @@
 """No client gets a byte to the target before the header, or in its place: a target believes what the header says."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,19 @@ from hyperplane.dataplane.verdict import DropReason
 from hyperplane.wire.packet import ChecksumState
 from tests import cases
 from tests.cases import ACK, FIN, PSH, RST, URG
-from tests.dataplane.header_road import FIRST, NUMBERS, PLAIN_WAYS, HeaderRoad, Way, name_of, tells
+from tests.dataplane.beginnings import send
+from tests.dataplane.header_road import (
+    AT_ONCE,
+    FIRST,
+    NUMBERS,
+    PLAIN_WAYS,
+    WITH_PAYLOAD,
+    HeaderRoad,
+    Way,
+    name_of,
+    tells,
+    ways,
+)
 from tests.dataplane.story import Step, play
 from tests.dissection import dissect
 from tests.nodes import DOOR, Node
@@ -20,7 +33,7 @@ def across(road: HeaderRoad, sequence: int, payload: bytes, flags: int = PSH | A
     came = cases.tcp(
         road.client, road.endpoint, flags=flags, sequence=sequence, payload=payload, checksum=road.sum
     )  # fmt: skip
-    return road.dropped(came, DropReason.ACROSS_FIRST_BYTE, flows=1)
+    return road.dropped(came, DropReason.BEFORE_FIRST_BYTE, flows=1)
 
 
 @tells()
@@ -38,7 +51,8 @@ def test_a_segment_that_begins_before_the_first_byte_and_ends_behind_it_is_refus
     yield across(road, FIRST - 2, b"xxGET / HTTP/1.1")
     yield road.mapped({"acknowledgment": FIRST + road.length + 8}, {"acknowledgment": FIRST + 8})
     yield across(road, FIRST - 2, b"xx" + bytes(300))
-    yield road.up(ACK, sequence=FIRST - 2, payload=b"xx")
+    yield across(road, FIRST - 2, b"xx", ACK)
+    yield across(road, FIRST - 1, b"", FIN | ACK)
     yield road.shifted(sequence=FIRST + 8)
 
 
@@ -90,7 +104,7 @@ def test_whatever_a_client_sends_the_target_reads_the_header_first(
     came = cases.tcp(road.client, road.endpoint, flags=flags, sequence=FIRST + place, payload=payload)
     out = node.send(came, DOOR, 1.0, ChecksumState.FINISHED)
     if not out.accepted:
-        assert out.reason in (DropReason.ACROSS_FIRST_BYTE, DropReason.RST_OUT_OF_WINDOW)
+        assert out.reason in (DropReason.BEFORE_FIRST_BYTE, DropReason.RST_OUT_OF_WINDOW)
         return
     has = {"ten bytes are acknowledged": 10, "all is acknowledged": road.length}.get(state, 0)
     for packet in (*out.leading, out.packet):
@@ -106,12 +120,58 @@ def test_whatever_a_client_sends_the_target_reads_the_header_first(
             assert begins + len(seen.payload) >= road.length, "the end comes after the header"
 
 
+PLACES = (FIRST - 2, FIRST - 300, FIRST - (1 << 30), FIRST - (1 << 31))
+
+
+@pytest.mark.parametrize("state", BEFORE)
 @pytest.mark.parametrize("way", PLAIN_WAYS, ids=name_of)
-def test_what_ends_before_the_first_byte_is_old_and_passes(way: Way) -> None:
+def test_what_has_no_data_before_the_first_byte_is_old_and_passes(way: Way, state: str) -> None:
     """A late segment of an older conversation: the target answers it, and the client learns where it stands."""
     road = HeaderRoad(*way)
-    node = brought_to("the handshake", road)
-    for sequence, size in ((FIRST - 2, 2), (FIRST - 2, 0), (FIRST - 300, 300), (FIRST - (1 << 30), 1000)):
-        out = cases.tcp(road.balancer, road.target, sequence=sequence, payload=bytes(size))
-        came = cases.tcp(road.client, road.endpoint, sequence=sequence, payload=bytes(size))
-        assert node.send(came, DOOR).packet == out
+    node = brought_to(state, road)
+    for sequence in PLACES:
+        send(node, road, [road.up(sequence=sequence)])
+
+
+@pytest.mark.parametrize("state", BEFORE)
+@pytest.mark.parametrize("way", PLAIN_WAYS, ids=name_of)
+def test_what_has_data_or_an_end_before_the_first_byte_is_refused_wherever_it_ends(way: Way, state: str) -> None:
+    """A target that has lost the stream and has SYN cookies may take it for the beginning of another one."""
+    road = HeaderRoad(*way)
+    node = brought_to(state, road)
+    for sequence in (*PLACES, FIRST - 3):
+        for payload, flags in ((b"x", ACK), (b"xx", PSH | ACK), (bytes(300), ACK), (b"", FIN | ACK), (b"x", FIN | ACK)):
+            send(node, road, [across(road, sequence, payload, flags)])
+    send(node, road, [across(road, FIRST - 1, b"", FIN | ACK), across(road, FIRST - 1, b"x", FIN | ACK)])
+
+
+@pytest.mark.parametrize("way", ways(AT_ONCE), ids=name_of)
+def test_a_keep_alives_byte_does_not_go_where_the_header_has_no_room(way: Way) -> None:
+    """The target's window is closed, so nothing takes the place of the question whether it has opened. As it once was:
+    to a target that had forgotten the stream and has SYN cookies the byte was the first of another one."""
+    road = HeaderRoad(*way)
+    node = road.zone().node(0)
+    send(node, road, [road.syn(), road.syn_ack(window=0)])
+    for sequence in (FIRST, FIRST - 1):
+        payload = b"G" if sequence < FIRST else b""
+        came = cases.tcp(road.client, road.endpoint, sequence=sequence, payload=payload, checksum=road.sum)
+        step = road.shifted(sequence=sequence, by=0)
+        send(node, road, [replace(step, packet=came, moved=step.moved | {"bytes_original": len(came)})])
+
+
+@pytest.mark.parametrize("got", [0, 40])
+@pytest.mark.parametrize("way", ways(WITH_PAYLOAD), ids=name_of)
+def test_a_keep_alives_byte_does_not_go_where_the_header_is_missing(way: Way, got: int) -> None:
+    """It stays a keep-alive without, and is counted as the client sent it. Behind the whole header the byte stands
+    where the target has read the header's last one."""
+    road = HeaderRoad(*way)
+    node = road.zone().node(0)
+    send(node, road, road.asked() if got else road.opened())
+    if got:
+        send(node, road, [road.acked(got)])
+    came = cases.tcp(road.client, road.endpoint, sequence=FIRST - 1, payload=b"G", checksum=road.sum)
+    step = road.shifted(sequence=FIRST - 1, by=got)
+    send(node, road, [replace(step, packet=came, moved=step.moved | {"bytes_original": len(came)})])
+    if got:
+        send(node, road, [road.acked()])
+        send(node, road, [road.shifted(sequence=FIRST - 1, payload=b"G")])

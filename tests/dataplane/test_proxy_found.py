@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from hyperplane.dataplane.verdict import DropReason
 from hyperplane.flow.entry import FlowEntry
 from hyperplane.snapshot import HeaderPlacement
 from tests.cases import ACK, FIN, NOP, RST, SYN, linux_syn, tcp, timestamps
-from tests.dataplane.header_road import AT_ONCE, FIRST, REPEATED, RESENT, SENT, HeaderRoad, tells
+from tests.dataplane.beginnings import begins, begins_again, brought_to, follow, goes_well, send, syn_of
+from tests.dataplane.header_road import AT_ONCE, FIRST, REPEATED, RESENT, SENT, HeaderRoad, WrappingRoad, tells
 from tests.dataplane.story import PLAIN, Step
 from tests.nodes import DOOR, EXIT, door, snapshot_of, way_out
 
@@ -100,17 +102,19 @@ def test_pp_04_a_door_that_is_closed_for_a_while_ends_no_timer() -> None:
 @pytest.mark.parametrize("placement", list(HeaderPlacement))
 def test_pp_18_the_same_syn_again_after_a_reset_forgets_no_window_scale(placement: HeaderPlacement) -> None:
     """A reset that nobody believed, and the SYN that was late: the target goes on, and its windows mean what they did.
-    As it once was: in units that were not known, so that the client could send past the target's right edge."""
-    road = HeaderRoad(*PLAIN[0], placement)
-    node = road.zone().node(0)
-    syn = road.syn(options=linux_syn(1400)).packet
-    assert syn is not None
-    for step in (road.syn(options=linux_syn(1400)), road.syn_ack(options=linux_syn(1400, shift=0))):
-        assert step.packet is not None and node.send(step.packet, step.eni).packet == step.out
+    As it once was: in units that were not known, so that the client could send past the target's right edge. Now the
+    SYN begins a flow of its own, and what the target says of the old stream is of no flow any more."""
+    road, new = HeaderRoad(*PLAIN[0], placement), HeaderRoad(*PLAIN[0], placement)
+    node = road.zone(ports=2).node(0)
+    begins(node, road)
+    send(node, road, [road.syn_ack(options=linux_syn(1400, shift=0))])
     assert node.send(tcp(road.client, road.endpoint, flags=RST | ACK, sequence=FIRST), DOOR).accepted
-    assert node.send(syn, DOOR).moved["flows_reopened"] == 1
+    begins_again(node, new, road)
     came = tcp(road.target, road.balancer, flags=ACK, sequence=2000, acknowledgment=FIRST, window=500)
-    shown = tcp(road.endpoint, road.client, flags=ACK, sequence=2000, acknowledgment=FIRST, window=500 - road.length)
+    assert node.send(came, EXIT).reason is DropReason.NO_FLOW
+    send(node, new, [new.syn_ack(options=linux_syn(1400, shift=0))])
+    came = tcp(new.target, new.balancer, flags=ACK, sequence=2000, acknowledgment=FIRST, window=500)
+    shown = tcp(new.endpoint, new.client, flags=ACK, sequence=2000, acknowledgment=FIRST, window=500 - new.length)
     assert node.send(came, EXIT).packet == shown
 
 
@@ -135,7 +139,8 @@ def test_pp_27_very_late_segments_during_a_handshake_say_nothing_of_the_header(r
 def test_pp_27_very_late_segments_of_both_ends_say_nothing_of_the_header(road: HeaderRoad) -> Iterator[Step]:
     """The same, when the older stream's client says something, too: the two together opened the flow."""
     yield road.syn()
-    yield road.shifted(ACK, sequence=FIRST + 1_000_000)
+    late = tcp(road.client, road.endpoint, sequence=FIRST + 1_000_000, checksum=road.sum)
+    yield road.dropped(late, DropReason.NOT_ANSWERED)
     yield road.mapped(
         {"acknowledgment": FIRST + 1_000_000}, {"acknowledgment": FIRST + 1_000_000 - road.length}, FIN | ACK
     )
@@ -164,23 +169,40 @@ def test_pp_18_while_no_node_knows_the_window_scale_the_header_takes_all_its_byt
     yield road.mapped({"window": 500}, {"window": 500 - road.length})
 
 
+@pytest.mark.parametrize("instant", ["before the old row is free", "before the new flow is told of"])
 @pytest.mark.parametrize("placement", list(HeaderPlacement))
-def test_pp_33_a_node_that_is_killed_while_a_stream_begins_again_loses_neither(placement: HeaderPlacement) -> None:
-    """As it once was: the old row was free before the new one was told of, and its next life knew of no flow."""
-    road = HeaderRoad(*PLAIN[0], placement)
-    zone = road.zone()
-    node = zone.node(0)
-    for step in (*road.answered_once(), road.shifted(RST | ACK, sequence=FIRST + 8)):
-        assert step.packet is not None and node.send(step.packet, step.eni).packet == step.out
-    (before,) = node.dataplane.plane.table
+def test_pp_33_a_node_that_is_killed_while_a_stream_begins_again_lets_it_begin(
+    placement: HeaderPlacement, instant: str
+) -> None:
+    """The SYN has not reached its target. It comes again, by another node, and either the new flow is known, whose row
+    was written first, or the old one, in whose place another begins. Ports that nobody's flow has any more are found
+    and rest."""
+    road, new = HeaderRoad(*PLAIN[0], placement), WrappingRoad((*PLAIN[0], placement), 700_001)
+    zone = road.zone(ports=3)
+    node, other = zone.node(0), zone.node(1)
+    brought_to("RESET", road, node)
+    other.dataplane.settle(1.0)
     writer = node.dataplane.plane.replication._writer
-    writer.forget = killed  # type: ignore[method-assign]
+    if instant == "before the old row is free":
+        writer.forget = killed  # type: ignore[method-assign]
+    else:
+        writer.write = killed  # type: ignore[method-assign]
     with pytest.raises(Killed):
-        node.send(tcp(road.client, road.endpoint, flags=SYN, sequence=700_000), DOOR)
+        node.send(syn_of(new), DOOR)
     young = zone.restart(0, 1.0)
-    (after,) = young.dataplane.plane.table
-    assert after.translated_key == before.translated_key and after.injection is not None
-    assert after.injection.first == 700_001
+    young.dataplane.settle(1.0)
+    assert young.flows == 1
+    if instant == "before the old row is free":
+        follow(new, young)
+        send(other, new, [new.up(SYN, sequence=new.first - 1, options=linux_syn(1400))])
+    else:
+        begins_again(other, new, road)
+    goes_well(young, other, new)
+    for now in range(2, 300, 2):
+        for each in (young, other):
+            each.dataplane.receive_deltas(float(now))
+            each.pass_time(float(now))
+        assert young.send(tcp(new.client, new.endpoint, sequence=new.first + 9), DOOR, float(now)).accepted
     assert zone.ports_taken() == 1
 
 

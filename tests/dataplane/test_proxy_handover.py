@@ -6,9 +6,10 @@ import pytest
 
 from hyperplane.dataplane.verdict import DropReason
 from hyperplane.flow import replication
-from tests.cases import ACK, CLIENT, ENDPOINT, PSH, SYN, udp
+from tests.cases import ACK, CLIENT, ENDPOINT, PSH, RST, SYN, TARGET, tcp, udp
 from tests.dataplane.handed_stream import QUESTION, SCRIPT, STEPS, UPS, HandedStream, read_news
 from tests.dataplane.header_road import PLAIN_WAYS, Way, name_of
+from tests.dissection import dissect
 from tests.nodes import DATAGRAM_PORT, DOOR, EXIT, MemoryZone, Node, Outcome, snapshot_of
 
 PAIRS = list(product(range(3), repeat=2))
@@ -160,3 +161,27 @@ def test_pp_34_a_reply_to_a_node_that_has_not_read_of_the_stream_yet(
     until_accepted(late, stream.answer(flags), EXIT)
     late.dataplane.settle(1.0)
     stream.answers(late, flags)
+
+
+@pytest.mark.parametrize("way", PLAIN_WAYS, ids=name_of)
+def test_pp_34_a_node_that_has_not_read_of_another_stream_yet_does_not_take_it_for_the_one_before(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would go by the port of the stream before, whose target has forgotten it, and resets what it does not know."""
+    stream = stream_of(way)
+    here, late = stream.zone.node(0), stream.zone.node(2)
+    for number in range(7):
+        stream.plays(number, here)
+    late.dataplane.settle(1.0)
+    assert late.flows == here.flows == 1
+    assert here.send(stream.packet(RST | ACK), DOOR).accepted
+    for number in range(5):
+        assert here.send(udp((CLIENT[0], 50_000 + number), (ENDPOINT[0], DATAGRAM_PORT), b"q"), DOOR).accepted
+    syn = here.send(tcp(CLIENT, ENDPOINT, flags=SYN, sequence=5_000_000), DOOR)
+    assert syn.moved["flows_reopened"] == 1
+    balancer = dissect(syn.packet).source
+    assert here.send(tcp(TARGET, balancer, flags=SYN | ACK, sequence=7, acknowledgment=5_000_001), EXIT).accepted
+    monkeypatch.setattr(replication, "NEWS_PER_PACKET_MAX", 1)
+    monkeypatch.setattr(replication, "NEWS_BATCH_MAX", 1)
+    data = tcp(CLIENT, ENDPOINT, flags=PSH | ACK, sequence=5_000_001, acknowledgment=8, payload=b"question")
+    assert dissect(until_accepted(late, data, DOOR).packet).source == balancer

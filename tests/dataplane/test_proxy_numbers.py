@@ -59,7 +59,9 @@ def test_pp_20_a_keep_alive_before_any_data_is_answered_without_a_header(road: H
     """There is no payload yet, so no header, and the target knows the client's own numbers."""
     yield from road.opened()
     for payload in (b"", b"\0"):
-        yield road.up(sequence=FIRST - 1, payload=payload)
+        came = cases.tcp(road.client, road.endpoint, sequence=FIRST - 1, payload=payload, checksum=road.sum)
+        step = road.up(sequence=FIRST - 1)  # the byte is none of the stream's, and does not go where the header will
+        yield replace(step, packet=came, moved=step.moved | {"bytes_original": len(came)})
         yield road.acked(0)
     yield from [*road.asked()][3:]
     yield road.mapped({"acknowledgment": FIRST + road.length + 8}, {"acknowledgment": FIRST + 8})

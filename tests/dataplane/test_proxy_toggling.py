@@ -1,6 +1,5 @@
 """The attribute changes while flows live: each keeps what it began with, and what begins then follows (PP-35)."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 
@@ -120,13 +119,17 @@ def test_pp_35_what_begins_after_a_change_follows_it(
         assert client.all_read == expected(placement, b"question", 41_000 + number)
 
 
+ALIKE = [(placement, placement) for placement in SETTINGS]
+
+
 @pytest.mark.parametrize("third", [False, True], ids=["the same nodes", "another node goes on"])
 @pytest.mark.parametrize("ending", ["both ends", "a reset"])
-@pytest.mark.parametrize(("before", "after"), CHANGES, ids=NAMES)
+@pytest.mark.parametrize(("before", "after"), CHANGES + ALIKE, ids=[*NAMES, *(f"still {it}" for it, _ in ALIKE)])
 def test_pp_35_a_tuple_that_begins_again_follows_the_change(
     before: HeaderPlacement | None, after: HeaderPlacement | None, ending: str, third: bool
 ) -> None:
-    """The old flow is still remembered, with the old header or none: the new stream gets what a new one gets now."""
+    """The old flow is still remembered, with the old header or none: the new stream gets what a new one gets now. It is
+    another flow, from another port, unless neither has a header: then it is the old one, which opens again."""
     zone, old = zone_of(before), Client()
     here, back = zone.node(0), zone.node(1)
     old.begin(here, back, 1.0)
@@ -142,7 +145,10 @@ def test_pp_35_a_tuple_that_begins_again_follows_the_change(
     load(zone, snapshot_of(placement=after), 2.0)
     new = Client(isn=3_000_000)
     out = new.talk.up(here, 2.1, SYN, options=linux_syn())
-    assert out.moved == {"packets_original": 1, "bytes_original": 60, "flows_reopened": 1}
+    is_new = bool(before or after)
+    counted = {"flows_reopened": 1} | ({"flows_new": 1} if is_new else {})
+    assert out.moved == {"packets_original": 1, "bytes_original": 60} | counted
+    assert (new.talk.source != old.talk.source) == is_new
     assert new.talk.down(back, 2.2, SYN | ACK, options=linux_syn()).accepted
     onward = zone.node(2) if third else here
     new.hear(new.talk.up(onward, 2.3))
@@ -152,7 +158,7 @@ def test_pp_35_a_tuple_that_begins_again_follows_the_change(
     for node in zone.nodes.values():
         node.dataplane.settle(2.6)
         assert node.flows == 1
-    assert zone.ports_taken() == 1
+    assert zone.ports_taken() == 1 + is_new, "the old port rests"
 
 
 def without_listener(placement: HeaderPlacement | None) -> Snapshot:
@@ -161,28 +167,44 @@ def without_listener(placement: HeaderPlacement | None) -> Snapshot:
     return replace(snapshot, load_balancers=(replace(balancer, listeners=balancer.listeners[1:]),))
 
 
-def with_other_targets(placement: HeaderPlacement | None) -> Snapshot:
-    """The listener leads elsewhere, where the setting is the opposite."""
-    opposite = None if placement else WITH_PAYLOAD
-    return snapshot_of(targets=("10.9.4.20",), placement=opposite)
+OTHER_TARGET = "10.9.4.20"
 
 
-@pytest.mark.parametrize("change", [without_listener, with_other_targets])
-@pytest.mark.parametrize("before", SETTINGS)
+@pytest.mark.parametrize(("before", "after"), CHANGES + ALIKE, ids=[*NAMES, *(f"still {it}" for it, _ in ALIKE)])
 def test_pp_35_a_tuple_that_begins_again_gives_its_target_what_that_expects(
-    before: HeaderPlacement | None, change: Callable[[HeaderPlacement | None], Snapshot]
+    before: HeaderPlacement | None, after: HeaderPlacement | None
 ) -> None:
-    """As it once was: what the listener gives to others by now, and no header where there is no listener any more."""
+    """The listener leads elsewhere by now, where the setting is another. A flow that begins goes there, with what is
+    given there; one that opens again keeps its target, which gets no header and got none."""
     zone, old = zone_of(before), Client()
     here = zone.node(0)
     old.begin(here, here, 1.0)
     old.say(here, b"question", 1.1, RST | ACK)
-    load(zone, change(before), 2.0)
+    load(zone, snapshot_of(targets=(OTHER_TARGET,), placement=after), 2.0)
     new = Client(isn=3_000_000)
     new.begin(here, here, 2.1)
     new.say(here, b"question", 2.2)
-    assert new.talk.target[0] == TARGET[0]
-    assert new.all_read == expected(before, b"question")
+    assert new.talk.target[0] == (OTHER_TARGET if before or after else TARGET[0])
+    assert new.all_read == expected(after, b"question")
+
+
+@pytest.mark.parametrize("before", SETTINGS)
+def test_pp_35_a_tuple_whose_listener_has_gone_begins_nothing_with_a_header(before: HeaderPlacement | None) -> None:
+    """As it once was: on, and without a header, at a target that expects one. A flow that never had one opens again."""
+    zone, old = zone_of(before), Client()
+    here = zone.node(0)
+    old.begin(here, here, 1.0)
+    old.say(here, b"question", 1.1, RST | ACK)
+    load(zone, without_listener(before), 2.0)
+    new = Client(isn=3_000_000)
+    if before:
+        assert new.talk.up(here, 2.1, SYN, options=linux_syn()).reason is DropReason.NO_LISTENER
+        assert (here.flows, zone.ports_taken()) == (1, 1)
+        return
+    new.begin(here, here, 2.1)
+    new.say(here, b"question", 2.2)
+    assert (new.talk.source, new.talk.target[0]) == (old.talk.source, TARGET[0])
+    assert new.all_read == b"question"
 
 
 @pytest.mark.parametrize("first", SETTINGS)

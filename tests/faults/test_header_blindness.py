@@ -20,7 +20,8 @@ pytestmark = [pytest.mark.netns, pytest.mark.fault]
 
 PLAN = Plan(headers=True)
 SILENCE_S = 2.5
-"""The timer would have sent the header again after one second."""
+"""The timer would have sent the header again after one second: `test_header_exact_losses.py` sees it do so, with these
+losses."""
 
 
 def weaken(lab: FaultLab, mutant: str) -> None:

@@ -7,6 +7,7 @@ from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.interface import Interface, Service, Timers
 from hyperplane.flow.journal import Delta
 from hyperplane.flow.key import SUFFIX_BYTES, parts_of, tuple_of
+from hyperplane.flow.tcp_state import State
 from hyperplane.snapshot import HeaderPlacement
 from hyperplane.wire.packet import TCP
 from tests.cases import packed
@@ -48,6 +49,24 @@ class Flows:
             self.service,
             now,
         )
+
+
+ANSWER, SEGMENT_BYTES = 4_000_000_000, 1400
+"""What a target's SYN-ACK says."""
+
+
+def with_header(entry: FlowEntry, answered: bool = False, first: int = 1000) -> FlowEntry:
+    """The entry, whose target gets a header, and has answered or not."""
+    entry.get_header(HeaderPlacement.ON_FIRST_ACK, first)
+    if answered:
+        take_answer(entry)
+    return entry
+
+
+def take_answer(entry: FlowEntry) -> None:
+    assert entry.injection is not None
+    entry.injection.note_answer(ANSWER, SEGMENT_BYTES)
+    entry.enter(State.SYN_RECEIVED)
 
 
 def tag_of(entry: FlowEntry, use: int) -> int:
@@ -96,4 +115,5 @@ def delta_of(entry: FlowEntry, row: int, use: int = 1) -> Delta:
         seen_at=int(entry.seen_at * 1000) / 1000,
         row=row,
         tag=tag_of(entry, use),
+        offer=entry.injection.offer if entry.injection else 0,
     )

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyperplane.flow.entry import BORN_MODULUS, EPOCHS, FlowEntry
+from hyperplane.flow.entry import BORN_MODULUS, EPOCHS, STATE_BITS, FlowEntry
+from hyperplane.flow.injector import ANSWERED, HEADER_ACKED, HEADER_PAST
 from hyperplane.flow.tcp_state import State
+from hyperplane.snapshot import HeaderPlacement
 from hyperplane.wire.packet import UDP
 from tests.cases import internet_sum
 from tests.flow.flows import Flows
@@ -46,7 +48,7 @@ def test_views_join_in_any_order_and_any_number_of_times(known: list[View]) -> N
     for order in permutations(known):
         entry = entry_of(order[0])
         for view in (*order, *order):
-            entry.join(*view)
+            entry.join(*view, 0)
         ends.add(knowledge(entry))
     assert len(ends) == 1
 
@@ -54,7 +56,7 @@ def test_views_join_in_any_order_and_any_number_of_times(known: list[View]) -> N
 @given(views, views)
 def test_joining_never_forgets(mine: View, theirs: View) -> None:
     entry = entry_of(mine)
-    changed = entry.join(*theirs)
+    changed = entry.join(*theirs, 0)
     after = knowledge(entry)
     assert after.epoch == max(mine.epoch, theirs.epoch)
     assert after.seen_at == max(mine.seen_at, theirs.seen_at)
@@ -67,9 +69,9 @@ def test_joining_never_forgets(mine: View, theirs: View) -> None:
 
 def test_epochs_wrap() -> None:
     entry = entry_of(View(EPOCHS - 1, State.CLOSED, 1.0, 0))
-    assert entry.join(0, State.SYN_SENT, 2.0, 0)
+    assert entry.join(0, State.SYN_SENT, 2.0, 0, 0)
     assert (entry.epoch, entry.state) == (0, State.SYN_SENT)
-    assert not entry.join(EPOCHS - 1, State.RESET, 1.5, 0)
+    assert not entry.join(EPOCHS - 1, State.RESET, 1.5, 0, 0)
     assert (entry.epoch, entry.state) == (0, State.SYN_SENT)
 
 
@@ -77,7 +79,7 @@ def test_a_higher_epoch_wins_whole() -> None:
     """Numbers of the conversation before say nothing about this one."""
     entry = entry_of(View(0, State.RESET, 1.0, 0x77))
     entry.sequence_original = entry.sequence_reply = 12345
-    entry.join(1, State.SYN_RECEIVED, 2.0, 0x20)
+    entry.join(1, State.SYN_RECEIVED, 2.0, 0x20, 0)
     assert knowledge(entry) == View(1, State.SYN_RECEIVED, 2.0, 0x20)
     assert (entry.sequence_original, entry.sequence_reply) == (-1, -1)
 
@@ -123,3 +125,36 @@ def test_the_sums_are_those_of_the_two_tuples(family: int) -> None:
 
 def test_the_moment_of_birth_wraps() -> None:
     assert Flows().entry(now=BORN_MODULUS / 1000 + 1.5).born_ms == 1500
+
+
+@given(st.integers(0, BORN_MODULUS - 1), st.integers(-(1 << 31), (1 << 31) - 1))
+def test_who_takes_anothers_place_is_younger_also_within_one_millisecond(born_ms: int, later_ms: int) -> None:
+    """A clock that stands, or that another node has read a little later: the successor is after, and else unchanged."""
+    standing, comer = Flows().entry(), Flows().entry()
+    standing.born_ms = born_ms
+    comer.born_ms = own = (born_ms + later_ms) % BORN_MODULUS
+    comer.succeed(standing)
+    assert comer.born_ms == (own if later_ms > 0 else (born_ms + 1) % BORN_MODULUS)
+    assert standing.born_ms == born_ms
+
+
+OFFER = 2_000_000_000 << 32 | 1400
+MARKS = (0, HEADER_ACKED, ANSWERED, ANSWERED | HEADER_ACKED, ANSWERED | HEADER_ACKED | HEADER_PAST)
+
+
+@given(st.lists(st.tuples(views, st.sampled_from(MARKS)), min_size=1, max_size=4))
+def test_what_the_target_answered_joins_in_any_order(known: list[tuple[View, int]]) -> None:
+    """Told beside the mark, by every node that has it; beside no mark it is nobody's word."""
+    ends = set()
+    for order in permutations(known):
+        entry = Flows().entry(now=0.0)
+        entry.get_header(HeaderPlacement.ON_FIRST_ACK, 1000)
+        injection = entry.injection
+        assert injection is not None
+        for view, marks in (*order, *order):
+            told = OFFER if marks & ANSWERED else 7 << 32 | 1
+            entry.join(view.epoch, view.state | marks << STATE_BITS, view.seen_at, view.scales, told)
+        ends.add((*knowledge(entry), injection.marks, injection.offer, injection.is_cookie(1000, OFFER >> 32)))
+    ((*_, marks, offer, knows_cookies),) = ends
+    answered = any(told & ANSWERED for _, told in known)
+    assert (offer, bool(marks & ANSWERED), knows_cookies) == (OFFER if answered else 0, answered, answered)

@@ -81,7 +81,7 @@ def test_what_is_over_is_let_go_of_and_never_due(over: str) -> None:
     if over == "acknowledged":
         injection.news_of(1000 + injection.length, 2000)
     elif over == "acknowledged elsewhere":
-        injection.join_marks(HEADER_ACKED)
+        injection.join_marks(HEADER_ACKED, 0)
     elif over == "flow gone":
         entry.state = GONE
     else:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hyperplane.flow.injector import (
-    ANOTHER_SYN,
+    ANSWERED,
     EMISSIONS,
     HEADER_ACKED,
     HEADER_PAST,
@@ -18,7 +18,7 @@ from hyperplane.flow.injector import (
     start_of,
 )
 from hyperplane.flow.opening import Opening
-from hyperplane.limits import HEADER_SEGMENT_BYTES_MIN
+from hyperplane.limits import HEADER_SEGMENT_BYTES_MIN, UNASKED_BYTES_MAX
 from hyperplane.snapshot import HeaderPlacement
 from tests.cases import ACK, FIN, PSH, RST, URG
 from tests.conversation import Conversation
@@ -59,7 +59,7 @@ SAMPLES: dict[Start, tuple[int, int, int]] = {
     Start.FIRST: (0, PSH | ACK, 5),
     Start.RESET: (0, RST, 0),
     Start.BEYOND: (1, ACK, 0),
-    Start.ACROSS: (-2, ACK, 3),
+    Start.EARLY: (-2, ACK, 3),
 }
 """(place, flags, payload bytes) of a segment of each kind."""
 
@@ -70,7 +70,7 @@ RULE: dict[Start, tuple[str, str, str]] = {
     Start.FIRST: ("lead", "lead", "shift"),
     Start.RESET: ("twice", "twice", "shift"),
     Start.BEYOND: ("shift", "shift", "shift"),
-    Start.ACROSS: ("refuse", "refuse", "refuse"),
+    Start.EARLY: ("refuse", "refuse", "refuse"),
 }
 """What becomes of it: with payload, at once, and once the header is acknowledged."""
 
@@ -108,16 +108,21 @@ def test_what_depends_on_what_the_node_has_seen() -> None:
         (0, RST, 7, Start.RESET),  # a reset's text is no data
         (0, URG | ACK, 0, Start.BARE),
         (-1, ACK, 1, Start.PROBE),  # RFC 1122 section 4.2.3.6: some keep-alives have a byte
-        (-1, ACK, 2, Start.ACROSS),
-        (-1, FIN | ACK, 0, Start.OLD),
-        (-1, FIN | ACK, 1, Start.ACROSS),
+        (-1, ACK, 2, Start.EARLY),
+        (-1, FIN | ACK, 0, Start.EARLY),
+        (-1, FIN | ACK, 1, Start.EARLY),
         (-1, RST, 0, Start.OLD),
-        (-2, ACK, 1, Start.OLD),
-        (-2, ACK, 2, Start.OLD),
-        (-1400, ACK, 1400, Start.OLD),
-        (-1400, ACK, 1401, Start.ACROSS),
+        (-1, RST, 1, Start.OLD),
+        (-2, ACK, 0, Start.OLD),
+        (-2, ACK, 1, Start.EARLY),
+        (-2, ACK, 2, Start.EARLY),
+        (-2, FIN | ACK, 0, Start.EARLY),
+        (-2, RST, 1, Start.EARLY),
+        (-1400, ACK, 1400, Start.EARLY),
+        (-1400, ACK, 1401, Start.EARLY),
         ((1 << 31) - 1, ACK, 0, Start.BEYOND),
-        (-(1 << 31), ACK, 65_000, Start.OLD),
+        (-(1 << 31), ACK, 0, Start.OLD),
+        (-(1 << 31), ACK, 65_000, Start.EARLY),
     ],
 )
 def test_where_a_segment_starts(place: int, flags: int, size: int, start: Start) -> None:
@@ -147,11 +152,62 @@ def test_marks_are_told_once_and_only_added() -> None:
     assert injection.news_of(1000 + LENGTH, 2000) == HEADER_ACKED
     assert injection.news_of(1000 + LENGTH, 2000) == 0
     assert injection.opening is None
-    injection.join_marks(HEADER_PAST)
-    injection.join_marks(0)
+    injection.join_marks(HEADER_PAST, 0)
+    injection.join_marks(0, 0)
     assert injection.marks == HEADER_ACKED | HEADER_PAST
     assert injection.mark(HEADER_PAST) == 0
-    assert injection.mark(ANOTHER_SYN) == ANOTHER_SYN
+    assert injection.mark(ANSWERED) == ANSWERED
+
+
+@pytest.mark.parametrize("first", [1000, 0, NUMBERS - 50])
+def test_what_the_target_answered_is_learned_once_from_it_or_from_a_peer(first: int) -> None:
+    """The first answer stays; it is the flow's, so it outlives the header's beginning and needs none."""
+    answer = 4_000_000_000
+    seen, told = injection_of(first=first), injection_of(first=first)
+    seen.note_answer(answer, 1400)
+    told.join_marks(ANSWERED, seen.offer)
+    for injection in (seen, told):
+        injection.join_marks(ANSWERED | HEADER_ACKED, 77 << 32 | 536)
+        assert (injection.answer, injection.offer & 0xFFFF) == (answer, 1400)
+        assert injection.marks == ANSWERED | HEADER_ACKED
+        assert injection.is_cookie(first, answer)
+    late = injection_of(first=first)
+    late.join_marks(HEADER_ACKED, 0)
+    opening_less = late.opening
+    late.join_marks(ANSWERED, seen.offer)
+    assert opening_less is None and late.answer == answer
+
+
+def test_a_peers_word_is_enough_for_the_segment_size() -> None:
+    injection = injection_of()
+    opening = opening_of(injection)
+    for marks, known in ((0, 0), (ANSWERED, 1400), (0, 1400)):  # beside no mark an offer says nothing
+        injection.join_marks(marks, 2000 << 32 | 1400)
+        assert (injection.offer & 0xFFFF, opening.mss) == (known, known)
+
+
+@given(unsigned(32), unsigned(32), unsigned(32))
+def test_a_target_answers_this_stream_with_numbers_from_its_first_on(first: int, answer: int, sequence: int) -> None:
+    injection = injection_of(first=first)
+    assert not injection.is_answered_by(answer), "nobody knows its numbers yet"
+    injection.note_answer(answer, 0)
+    beyond = (sequence - answer + 1) % NUMBERS
+    assert injection.is_answered_by(sequence) == (beyond <= UNASKED_BYTES_MAX)
+    assert injection.is_answered_by((answer - 1) % NUMBERS) and injection.is_answered_by(answer)
+    assert not injection.is_answered_by((answer - 2) % NUMBERS)
+
+
+@given(unsigned(32), unsigned(32), unsigned(32), unsigned(32) | st.integers(-70, 70))
+def test_a_cookies_answer_is_as_far_from_its_place_both_ways(first: int, answer: int, far: int, off: int) -> None:
+    """Linux: the client's number is an addend of the cookie, so both numbers may be `far` too large together. The
+    size's place in a table is one more: a few numbers on either side."""
+    injection = injection_of(first=first)
+    injection.note_answer(answer, 0)
+    number, acknowledgment = (first + far + off) % NUMBERS, (answer + far) % NUMBERS
+    near = min(off % NUMBERS, -off % NUMBERS)
+    assert injection.is_cookie(number, acknowledgment) == (near <= 32)
+    lowered = (acknowledgment - 65) % NUMBERS
+    assert near > 32 or not injection.is_cookie(number, lowered)
 
 
 def test_a_part_of_the_header_is_remembered_as_far_as_it_goes() -> None:
@@ -180,17 +236,19 @@ def test_a_number_that_cannot_be_of_this_stream_says_nothing(first: int, known: 
 def test_the_header_goes_in_pieces_that_fit_the_segment_size_and_the_window(first: int) -> None:
     injection = injection_of(first=first)
     opening = opening_of(injection)
-    injection.note_offer(65_535, 70)
+    injection.note_answer(2000, 70)
+    injection.note_window(65_535)
     for options, size in ((b"", 70), (bytes(12), 58), (bytes(40), HEADER_SEGMENT_BYTES_MIN)):
         opening.options = options
         pieces = list(opening.pieces(first))
         assert b"".join(data for _, data in pieces) == HEADER
         assert max(len(data) for _, data in pieces) == size
         assert [(number - first) % NUMBERS for number, _ in pieces] == list(range(0, LENGTH, size))
-    injection.note_offer(30, 0)
+    injection.note_answer(2000, 0)
+    injection.note_window(30)
     opening.options = b""
     assert list(opening.pieces(first)) == [(first, HEADER[:30])]
-    injection.note_offer(0, 0)
+    injection.note_window(0)
     assert list(opening.pieces(first)) == []
     assert list(opening.pieces(first, at_least=1)) == [(first, HEADER[:1])]
 

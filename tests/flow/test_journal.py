@@ -9,12 +9,14 @@ from hyperplane.flow.entry import NO_ROW
 from hyperplane.flow.journal import JournalWriter, is_journal
 from hyperplane.flow.tcp_state import State
 from hyperplane.limits import JOURNAL_ROW_BYTES
-from tests.flow.flows import Flows, delta_of
+from tests.flow.flows import ANSWER, Flows, delta_of, with_header
 from tests.flow.journals import AT_MOST, RING, ROWS, fresh, read_all, reader_of
 from tests.interruption import interrupted
 
 FAMILIES = pytest.mark.parametrize("family", [4, 6])
 MODULE = journal.__file__
+MARKS = [*range(8)]
+"""Of a header: three bits."""
 
 
 @FAMILIES
@@ -22,12 +24,15 @@ def test_what_is_written_is_read(family: int) -> None:
     memory = fresh()
     writer, reader, flows = JournalWriter(memoryview(memory)), reader_of(memory), Flows(family)
     assert read_all(reader) == []
-    entries = [flows.entry(number, now=1.5) for number in range(3)]
+    entries = [flows.entry(number, now=1.5) for number in range(5)]
+    with_header(entries[3])
+    with_header(entries[4], answered=True)
     entries[1].enter(State.CLOSED)
     entries[1].epoch, entries[1].scales, entries[1].seen_at = 255, 0xE7, 123_456.789
     for entry in entries:
         writer.write(entry)
     told = [delta_of(entry, entry.row) for entry in entries]
+    assert [delta.offer for delta in told] == [0, 0, 0, 0, ANSWER << 32 | 1400]
     assert read_all(reader) == told, "by the ring"
     assert not reader.behind
     assert read_all(reader_of(memory)) == told, "by the state area"
@@ -40,12 +45,25 @@ def test_what_is_written_is_read(family: int) -> None:
     scales=st.integers(0, 255),
     seen_ms=st.integers(0, (1 << 39) - 1),
     born_ms=st.integers(0, (1 << 32) - 1),
+    header=st.none() | st.tuples(*[st.integers(0, (1 << bits) - 1) for bits in (32, 32, 16)], st.sampled_from(MARKS)),
 )
 def test_every_field_keeps_every_value(
-    family: int, state: State, epoch: int, scales: int, seen_ms: int, born_ms: int
+    family: int,
+    state: State,
+    epoch: int,
+    scales: int,
+    seen_ms: int,
+    born_ms: int,
+    header: tuple[int, int, int, int] | None,
 ) -> None:
     memory = fresh()
     entry = Flows(family).entry()
+    if header is not None:
+        first, answer, segment_bytes, marks = header
+        with_header(entry, first=first)
+        assert entry.injection is not None
+        entry.injection.note_answer(answer, segment_bytes)
+        entry.injection.marks = marks
     entry.state, entry.epoch, entry.scales, entry.born_ms = state, epoch, scales, born_ms
     entry.seen_at = (seen_ms + 0.5) / 1000
     JournalWriter(memoryview(memory)).write(entry)
@@ -247,3 +265,17 @@ def test_a_journal_of_another_layout_is_none() -> None:
     memory[0] ^= 1
     assert not is_journal(memoryview(memory))
     assert not is_journal(memoryview(bytearray(100)))
+
+
+def test_an_offer_that_was_left_in_a_row_is_not_the_next_flows() -> None:
+    """Neither of one that gets no header, and has none to tell, nor of one whose target has not answered yet."""
+    memory, flows = fresh(), Flows()
+    writer = JournalWriter(memoryview(memory))
+    for number, comer in enumerate((flows.entry(2), with_header(flows.entry(3)))):
+        gone = with_header(flows.entry(1), answered=True)
+        writer.write(gone)
+        writer.forget(gone)
+        writer.write(comer)
+        assert comer.row == 0
+        assert read_all(reader_of(memory)) == [delta_of(comer, 0, use=2 * number + 2)]
+        writer.forget(comer)

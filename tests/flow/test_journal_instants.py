@@ -11,7 +11,7 @@ from hyperplane.flow.entry import NO_ROW, FlowEntry
 from hyperplane.flow.journal import Delta, JournalReader, JournalWriter, journal_bytes
 from hyperplane.flow.tcp_state import State
 from hyperplane.limits import JOURNAL_ROW_BYTES
-from tests.flow.flows import Flows, delta_of
+from tests.flow.flows import Flows, delta_of, take_answer, with_header
 from tests.flow.journals import AT_MOST, RING, fresh, read_all, reader_of
 from tests.interruption import interrupted, line_count
 
@@ -24,13 +24,13 @@ MODULE = journal.__file__
 def _torn(before: bytes, after: bytes) -> Iterator[bytes]:
     """The memory between two lines: `after`, and for each changed byte what was stored up to it.
 
-    Words (moving word, ring, header) are stored in one piece; identities are copied byte by byte.
+    Words (moving word, offer, ring, header) are stored in one piece; identities are copied byte by byte.
     """
     changed = [at for at, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
     rows_at = journal_bytes(0, RING)
     torn = bytearray(before)
     for at in changed:
-        if at >= rows_at and (at - rows_at) % JOURNAL_ROW_BYTES >= 8:
+        if at >= rows_at and 8 <= (at - rows_at) % JOURNAL_ROW_BYTES < JOURNAL_ROW_BYTES - 8:
             torn[at] = after[at]
             yield bytes(torn)
     yield after
@@ -81,11 +81,14 @@ def test_killed_while_telling_of_a_new_flow(family: int) -> None:
     assert all(seen == both for seen in _visible(images[-1]))
 
 
+@pytest.mark.parametrize("comer_gets_header", [False, True])
 @FAMILIES
-def test_killed_while_a_row_gets_its_second_flow(family: int) -> None:
+def test_killed_while_a_row_gets_its_second_flow(family: int, comer_gets_header: bool) -> None:
     """The row's old identity, checksum and word must never be read as the new flow's, nor the other way round."""
     memory, flows = fresh(), Flows(family)
-    gone, comer = flows.entry(1), flows.entry(2, now=9.0)
+    gone, comer = with_header(flows.entry(1), answered=True), flows.entry(2, now=9.0)
+    if comer_gets_header:
+        with_header(comer, first=7)
     gone.enter(State.RESET)
     gone.epoch, gone.scales = 7, 0x77
     JournalWriter(memoryview(memory)).write(gone)
@@ -121,6 +124,29 @@ def test_killed_while_telling_of_a_change() -> None:
 
     for image in _killed_images(telling, memory):
         assert all(seen in ([before], [after]) for seen in _visible(image))
+
+
+def telling_of_the_answer(entry: FlowEntry, copy: bytearray) -> Callable[[], None]:
+    entry.row = 0
+    writer = JournalWriter(memoryview(copy))
+    return lambda: writer.write(entry)
+
+
+def test_killed_while_telling_what_the_target_answered() -> None:
+    """Between the offer and the word that says that it counts: the flow is as it was before, and the offer nobody's."""
+    memory, entry = fresh(), with_header(Flows().entry())
+    JournalWriter(memoryview(memory)).write(entry)
+    before = delta_of(entry, 0)
+    take_answer(entry)
+    after = delta_of(entry, 0)
+    between = before._replace(offer=after.offer)
+    images = _killed_images(partial(telling_of_the_answer, entry), memory)
+    seen = [deltas for image in images for deltas in _visible(image)]
+    assert all(deltas in ([before], [between], [after]) for deltas in seen)
+    assert [between] in seen and seen[0] == [before] and seen[-1] == [after]
+    known = with_header(Flows().entry())
+    known.join(between.epoch, between.told_state, between.seen_at, between.scales, between.offer)
+    assert known.injection is not None and (known.injection.marks, known.injection.offer) == (0, 0)
 
 
 # --- read while it is written ------------------------------------------------------------------
@@ -194,3 +220,20 @@ def test_a_change_that_was_told_is_read_though_the_next_was_cut_off() -> None:
 
     for at_line in range(25):
         assert len(once(at_line)) == 1, at_line
+
+
+def test_a_reader_that_is_overtaken_by_the_answer_never_reads_the_mark_without_it() -> None:
+    """It reads the row while the writer tells of the answer, at any line of either."""
+    for at_line in range(30):
+        memory = fresh()
+        writer = JournalWriter(memoryview(memory))
+        reader = reader_of(memory)
+        read_all(reader)
+        entry = with_header(Flows().entry())
+        writer.write(entry)
+        before = delta_of(entry, 0)
+        take_answer(entry)
+        after = delta_of(entry, 0)
+        found = interrupted(partial(reader.read, AT_MOST), MODULE, at_line, partial(writer.write, entry))
+        assert all(delta in (before, before._replace(offer=after.offer), after) for delta in found), at_line
+        assert after in found + read_all(reader), at_line

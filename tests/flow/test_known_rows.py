@@ -11,7 +11,7 @@ from hyperplane.flow.journal import Delta, JournalReader, JournalWriter
 from hyperplane.flow.known_rows import WORDS_PER_ROW, KnownRows
 from hyperplane.flow.tcp_state import State
 from hyperplane.limits import JOURNAL_ROW_BYTES
-from tests.flow.flows import Flows, delta_of
+from tests.flow.flows import ANSWER, SEGMENT_BYTES, Flows, delta_of, take_answer, with_header
 from tests.flow.journals import AT_MOST, fresh, reader_of
 from tests.interruption import interrupted
 
@@ -48,6 +48,48 @@ def test_a_known_flow_is_joined_and_not_read_again() -> None:
     assert peer.read() == []
     assert (known.state, known.seen_at, known.scales) == (State.ESTABLISHED, 5.0, 0x87)
     assert peer.changed == [known]
+
+
+def know_with_header(peer: Peer) -> tuple[FlowEntry, FlowEntry]:
+    """A flow with a header that both know."""
+    told, known = with_header(peer.theirs.entry(1)), with_header(peer.ours.entry(1))
+    peer.writer.write(told)
+    (delta,) = peer.read()
+    peer.reader.known.remember(delta.row, delta.tag, known)
+    return told, known
+
+
+def test_what_the_target_answered_is_joined_and_the_row_not_read_again() -> None:
+    peer = Peer()
+    told, known = know_with_header(peer)
+    take_answer(told)
+    peer.writer.write(told)
+    assert peer.read() == [] and peer.changed == [known]
+    assert known.injection is not None and known.injection.opening is not None
+    assert (known.injection.answer, known.injection.opening.mss) == (ANSWER, SEGMENT_BYTES)
+
+
+def answered(writer: JournalWriter, told: FlowEntry) -> None:
+    take_answer(told)
+    writer.write(told)
+
+
+def test_an_answer_that_is_told_at_any_instant_of_a_look_is_joined_whole() -> None:
+    """Never the mark with an offer from before."""
+    for at_line in range(20):
+        peer = Peer()
+        told, known = know_with_header(peer)
+        told.seen_at = 4.0
+        peer.writer.write(told)
+        assert known.injection is not None and told.injection is not None
+        interrupted(peer.read, MODULE, at_line, partial(answered, peer.writer, told))
+        if not told.injection.offer:
+            assert at_line > 5, "it was never interrupted"
+            return
+        assert (known.injection.marks, known.injection.offer) in ((0, 0), (told.injection.marks, told.injection.offer))
+        peer.read()
+        assert (known.injection.marks, known.injection.offer) == (told.injection.marks, told.injection.offer)
+    pytest.fail("reading has more lines than were tried")
 
 
 def test_what_changes_no_state_is_joined_silently() -> None:

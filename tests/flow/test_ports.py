@@ -91,6 +91,22 @@ def test_a_port_rests_after_its_flow() -> None:
     assert made.pools.allocate(pool) == SNAT_PORT_MIN
 
 
+def test_a_port_whose_flow_counts_as_over_later_rests_longer_and_keeps_nobody_waiting() -> None:
+    made = Pools(ports=2)
+    pool = made.pools.pool(made.balancer, TARGET, 8080, TCP)
+    assert pool is not None
+    longer, usual = made.pools.allocate(pool), made.pools.allocate(pool)
+    assert longer is not None and usual is not None
+    made.pools.give_back(pool, longer, 10.0 + 120.0)
+    made.pools.give_back(pool, usual, 11.0)
+    made.pools.resting.free(11.0 + PORT_REST_S, ENOUGH)
+    assert made.pools.allocate(pool) == usual
+    made.pools.resting.free(130.0 + PORT_REST_S - 0.1, ENOUGH)
+    assert made.pools.allocate(pool) is None
+    made.pools.resting.free(130.0 + PORT_REST_S, ENOUGH)
+    assert made.pools.allocate(pool) == longer
+
+
 @pytest.mark.parametrize("protocol", [TCP, UDP])
 def test_a_port_that_belongs_to_no_flow_is_found_and_rests(protocol: int) -> None:
     """Its owner was killed between the claim and the flow."""

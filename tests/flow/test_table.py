@@ -200,8 +200,8 @@ class Life(RuleBasedStateMachine):
         end = self.now + seconds
         while self.now < end:
             self.now = min(end, self.now + 1.0)
-            while ended := self.table.due(self.now, at_most):
-                for entry in ended:
+            while (at := self.table.next_timeout()) is not None and at <= self.now:
+                for entry in self.table.due(self.now, at_most):
                     assert entry.expires_at() <= self.now
                     self.table.remove(entry)
 

@@ -15,7 +15,7 @@ from tests.lab.laboratory import PLACEMENTS, STAND_IN, TARGET_1, until
 from tests.lab.proxy_clients import PROXY_DATAGRAM_PORT
 from tests.lab.strangers import needs, run, running
 
-ARTICLE_PARSER = Path(__file__).with_name("article_parser.mjs")
+ARTICLE_PARSER = Path(__file__).parents[2] / "scripts" / "receivers" / "article.mjs"
 CLIENT_WORDS = ("client", "client_port", "endpoint", "endpoint_port")
 """What HAProxy and nginx are asked to answer, in this order: all that the fixed part of the header says."""
 
@@ -117,9 +117,9 @@ def nginx_reads_tlvs() -> bool:
 
 @contextlib.contextmanager
 def article_parser(directory: Path, port: int) -> Iterator[Path]:
-    """The article's own server. Yields what it prints: one line for each client."""
+    """The article's own receiver. Yields what it prints: one line for each client."""
     output = directory / f"article-{port}.log"
-    with server("node", str(ARTICLE_PARSER), STAND_IN, str(port), log=output, ports=[port]):
+    with server("node", str(ARTICLE_PARSER), str(port), STAND_IN, log=output, ports=[port]):
         yield output
 
 

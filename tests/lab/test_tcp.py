@@ -62,8 +62,12 @@ def test_half_close_by_the_target(pair: Pair) -> None:
     pair.transfer(2 * MEGABYTE)
 
 
-def test_the_same_tuple_opens_again_after_a_close(lab: Lab) -> None:
-    """The client closes by reset, so its own side forgets at once; its next SYN has the tuple of the old flow."""
+def test_the_same_tuple_opens_again_after_a_close(lab: Lab, steering: str) -> None:
+    """The client closes by reset, so its own side forgets at once; its next SYN has the tuple of the old flow.
+
+    When packets are sprayed, an ACK that was sent before the reset may pass after it, and takes it back: then the SYN
+    is one inside a stream, which the target answers all the same.
+    """
     before = lab.counters()
     with listening() as listener:
         port = 0  # any at first: one that was used lately has its flow still
@@ -78,7 +82,8 @@ def test_the_same_tuple_opens_again_after_a_close(lab: Lab) -> None:
                 with pytest.raises(ConnectionResetError):
                     pair.target.recv(1)
     moved = lab.moved_since(before)
-    assert (moved["flows_new"], moved["flows_reopened"]) == (1, 2)
+    assert moved["flows_new"] == 1
+    assert moved.get("flows_reopened") == 2 or (steering == "spray" and moved.get("flows_reopened", 0) < 2)
 
 
 @pytest.mark.parametrize("sequence", [0xFFFFFFF0, 0xFFFFFFFF, 0xFFFF0000])

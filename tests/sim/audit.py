@@ -1,4 +1,4 @@
-"""The invariants, watched from outside: what leaves the nodes, what their journals say, what is left in the end.
+"""The invariants, watched from outside: what leaves the nodes, what their journals say. (`tables.py`: what they hold.)
 
 INV-1   a source tuple has one user at a time, and rests a minute before the next (also NAT-07)
 INV-3   a packet reaches a consumer only for a flow that it opened and that is live
@@ -6,7 +6,6 @@ INV-4   all nodes translate a conversation the same way
 INV-5   a flow is in a journal when its SYN leaves
 INV-8   tables stay within their bounds
 INV-10  nothing leaves with a wrong checksum, nothing that came in damaged leaves at all
-INV-11  after everything is taken in, all holders' tables are equal
 INV-12  after healing every call comes to its end (`World.run`)
 INV-13  nothing leaves untranslated
 """
@@ -15,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hyperplane.dataplane.verdict import Reply
-from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.journal import JournalReader
 from hyperplane.flow.key import SUFFIX_BYTES, parts_of
 from hyperplane.wire.packet import ChecksumState
@@ -24,6 +22,7 @@ from tests.dissection import Seen, dissect
 from tests.nodes import EXIT
 from tests.sim.ends import NUMBERS, Call, Violation
 from tests.sim.header_judge import HeaderJudge
+from tests.sim.opened import AT_ONCE_S, Opened
 from tests.sim.streams import Stream
 
 if TYPE_CHECKING:
@@ -47,6 +46,8 @@ class Thread:
     source: SocketAddress | None = None
     target: SocketAddress | None = None
     rivals: frozenset[SocketAddress] = frozenset()
+    former: frozenset[SocketAddress] = frozenset()
+    """The sources that another stream's took the place of, at `made_at`: what was decided before may leave after."""
     made_at: float = -1000.0
     """When the first packet of this translation left."""
     began_at: float = 0.0
@@ -63,7 +64,8 @@ class Thread:
 class Use:
     """Who used a source tuple last."""
 
-    user: tuple[int, SocketAddress]
+    user: tuple[int, SocketAddress, int]
+    """Door, client and, where its target gets a header, its first number: another stream has another source there."""
     at: float
     opens: bool
     """Whether his last packet was a SYN: it may have left the flow half open, also one that was open before."""
@@ -80,12 +82,14 @@ class Audit:
         self.damaged: set[bytes] = set()
         self.threads: dict[tuple[int, SocketAddress, int], Thread] = {}
         self.users: dict[tuple[SocketAddress, SocketAddress, int], Use] = {}
-        self._void_before = -1.0
+        self.void_before = self.restarted_at = -1.0
+        """Before these moments flows may be forgotten; a node, and what it alone knew, was forgotten."""
         self._readers: list[JournalReader] = []
         self._told: set[tuple[int, bytes, bytes, bytes]] = set()
         self.new_generation()
 
     def new_generation(self) -> None:
+        self.restarted_at = self.world.now
         self._readers = [JournalReader(memoryview(journal)) for journal in self.world.zone.journals]
 
     def began(self, call: Call) -> None:
@@ -94,7 +98,7 @@ class Audit:
 
     def void(self, now: float) -> None:
         """Flows made before now may be forgotten, by some nodes or all."""
-        self._void_before = now
+        self.void_before = now
         for thread in self.threads.values():
             thread.source = thread.target = None
             thread.void_at = now
@@ -113,11 +117,11 @@ class Audit:
         if eni == EXIT:
             self._to_client(index, seen, before, out_eni)
             if self.world.plan.headers is not None:
-                self.headers.to_client(index, out_eni, seen, before)
+                self.headers.to_client(index, seen, before)
         else:
             self._to_target(index, eni, seen, before, out_eni, is_first)
             if self.world.plan.headers is not None:
-                self.headers.to_target(index, eni, seen, before)
+                self.headers.to_target(index, seen, before)
         plane = self.world.zone.nodes[index].dataplane.plane
         if len(plane.table) > self.world.plan.flows_max or len(plane.table.translated) != len(plane.table):
             raise Violation(f"INV-8: node {index} holds {len(plane.table)} flows")
@@ -132,14 +136,15 @@ class Audit:
         call = self.world.callers.current.get((eni, before.source))
         if call is not None and 0 < (before.sequence - call.isn) % NUMBERS < ONE_CALL:
             thread.confirmed_at = now
-        opens = seen.flags & SYN != 0
-        self._one_user(seen.source, seen.destination, seen.protocol, (eni, before.source), opens)
+        self._one_user(seen, (eni, before.source))
         if is_first:
             self._is_told(index, eni, before)
 
     def _same_translation(self, index: int, thread: Thread, seen: Seen) -> None:
         """INV-4. Only a flow that has ended, or two nodes at the very same instant, may lead to another."""
         now = self.world.now
+        if seen.source in thread.former and now == thread.made_at:
+            return
         if thread.source in (None, seen.source) and thread.target in (None, seen.destination):
             if thread.source is None:
                 thread.made_at = now
@@ -165,25 +170,54 @@ class Audit:
                 return abs(entry.born_ms / 1000 - thread.made_at) < 0.002
         return False
 
-    def _one_user(
-        self, source: SocketAddress, target: SocketAddress, protocol: int, user: tuple[int, SocketAddress], opens: bool
-    ) -> None:
+    def succeeds(self, opened: Opened) -> None:
+        """Another stream of a client's begins, by another source: so it must be where targets get headers."""
+        now = self.world.now
+        thread = self.threads.setdefault((*opened.user, TCP), Thread(*opened.user))
+        source, target = opened.key
+        if thread.source not in (None, source):
+            assert thread.source is not None
+            is_rival = abs(opened.made_at - thread.made_at) < AT_ONCE_S
+            thread.rivals = thread.rivals | {thread.source, source} if is_rival else frozenset()
+            thread.former = (thread.former if thread.made_at == now else frozenset()) | {thread.source}
+        thread.made_at, thread.source, thread.target = now, source, target
+
+    def _is_forgotten(self, use: Use) -> bool:
+        """Whether a stream may have made way for another whose port rests no longer than any: nobody is told of the
+        longer rest, and one without a header needs none."""
+        headers = self.world.plan.headers
+        return use.at <= self.restarted_at if use.user[2] else headers is not None and None in headers.placements
+
+    def _is_told_late(self, use: Use) -> bool:
+        """Whether the node that gives a port back may know no more of a stream that made way than its SYN."""
+        return bool(use.user[2] and self.world.plan.stale)
+
+    def _one_user(self, seen: Seen, client: tuple[int, SocketAddress]) -> None:
         """INV-1, from the client's packets alone: they keep a flow alive longest.
 
         After the last of them a flow stays 60 s if that was a SYN, 120 s or more if not, and its port rests 60 s.
+        A SYN that is repeated before it is answered does not keep a flow whose target gets a header.
         The loser of two rivals, and what was void, only rests.
         """
         now = self.world.now
-        before = self.users.get((source, target, protocol))
+        source, target = seen.source, seen.destination
+        opened = self.headers.flows.current.get((source, target)) if seen.protocol == TCP else None
+        has_header = opened is not None and opened.placement is not None
+        user = (*client, opened.isn if opened is not None and has_header else 0)
+        before = self.users.get((source, target, seen.protocol))
         if before is not None and before.user != user:
             needed_s = REST_S
-            if not self.world.plan.overtaking and self._void_before < 0:
-                needed_s += HALF_OPEN_S if before.opens else CLOSING_S
+            rests_longer = not self.world.plan.overtaking and self.void_before < 0
+            if rests_longer and not self._is_forgotten(before):
+                needed_s += HALF_OPEN_S if before.opens or self._is_told_late(before) else CLOSING_S
             if now - before.at < needed_s - SLACK_S:
                 raise Violation(
                     f"INV-1: {source} to {target} of {before.user} is {user}'s {now - before.at:.1f} s later"
                 )
-        self.users[source, target, protocol] = Use(user, now, opens)
+        opens = seen.flags & SYN != 0
+        is_known = before is not None and before.user == user
+        if not (is_known and opened is not None and has_header and (opens or not opened.is_near(seen))):
+            self.users[source, target, seen.protocol] = Use(user, now, opens)
 
     def _to_client(self, index: int, seen: Seen, before: Seen, out_eni: int) -> None:
         if seen.source[0] != "10.0.1.10" or out_eni == EXIT:
@@ -194,7 +228,8 @@ class Audit:
         if thread is None or now - thread.touched_at > timeout_s + SLACK_S:
             raise Violation(f"INV-3: node {index} lets a packet into {out_eni} to {seen.destination}, who did not ask")
         is_known = thread.source is not None and thread.void_at < thread.began_at
-        if is_known and before.destination not in (thread.source, *thread.rivals):
+        is_former = before.destination in thread.former and now == thread.made_at
+        if is_known and not is_former and before.destination not in (thread.source, *thread.rivals):
             raise Violation(f"INV-3: a packet for {before.destination} goes to {seen.destination}")
         if seen.protocol == TCP:
             thread.touched_at = now
@@ -229,14 +264,14 @@ class Audit:
         silent_s = self.world.now - (thread.asked_at if call.phase == "closing" else thread.touched_at)
         if thread.rivals or thread.void_at > thread.began_at or self.is_excused(call):
             return
-        if self.headers.doubted_at.get((call.door, call.client), -1.0) >= thread.began_at:
-            return
         if thread.target is not None and self.world.restarted_at[thread.target] >= thread.began_at:
+            return
+        if self.headers.is_cookie_too_old(call):
             return
         timeout_s = {"opening": HALF_OPEN_S, "closing": CLOSING_S}.get(call.phase, IDLE_S)
         if thread.confirmed_at < thread.began_at:
             timeout_s, silent_s = HALF_OPEN_S, self.world.now - thread.asked_at
-        if self.world.plan.spray and self.world.plan.stale:
+        if self.world.plan.headers is None and self.world.plan.spray and self.world.plan.stale:
             # The ACK of a handshake at a node that has read nothing for seconds, and holds the tuple's last
             # conversation for alive, leaves the new one half open. No real node is that far behind and lives.
             timeout_s = HALF_OPEN_S
@@ -251,56 +286,3 @@ class Audit:
     def is_excused(self, call: Call) -> bool:
         """Whether a silent call may wait for ever."""
         return isinstance(call, Stream) and call.phase == "listening" and self.headers.nobody_repeats(call)
-
-    # --- tables ----------------------------------------------------------------------------------
-
-    def nodes_agree(self) -> None:
-        """INV-11, and INV-1 over all tables at once."""
-        world = self.world
-        for _ in range(3):
-            world.run_until(world.now + 4.5)
-        nodes = world.zone.nodes
-        for node in nodes.values():
-            node.dataplane.settle(world.now)
-        flows: dict[bytes, tuple[object, ...]] = {}
-        sources: dict[bytes, bytes] = {}
-        for index, node in nodes.items():
-            for entry in node.dataplane.plane.table:
-                if entry.expires_at() < world.now + SLACK_S or entry.born_ms <= self._void_before * 1000:
-                    continue
-                if flows.setdefault(entry.original_key, _facts(entry)) != _facts(entry):
-                    raise Violation(f"INV-11: node {index} has {_facts(entry)}, another {flows[entry.original_key]}")
-                if sources.setdefault(entry.translated_key, entry.original_key) != entry.original_key:
-                    raise Violation(f"INV-1: two flows have {_facts(entry)[1]}")
-        for index, node in nodes.items():
-            serving = [it for it in node.dataplane.plane.interfaces.values() if index in it.shard]
-            held = node.dataplane.plane.table.original.keys()
-            for key in flows.keys() - held:
-                number = int.from_bytes(key[-SUFFIX_BYTES:-1], "big")
-                if any(it.number in (number, EXIT) for it in serving):
-                    raise Violation(f"INV-11: node {index} does not hold {parts_of(key[:-SUFFIX_BYTES])}")
-
-    def nothing_is_left(self) -> None:
-        """After all flows have ended and rested: no flow, no row, no port."""
-        world = self.world
-        for index, node in world.zone.nodes.items():
-            plane = node.dataplane.plane
-            for key in world.zone.pools:
-                plane.pools.pool(plane.interfaces[key.eni_number], key.target, key.target_port, key.protocol)
-            if len(plane.table):
-                raise Violation(f"node {index} still holds {len(plane.table)} flows")
-        world.run_until(world.now + REST_S + 40.0)
-        for key, taken in world.zone.pools.items():
-            if any(taken):
-                raise Violation(f"{len(taken) - taken.count(0)} ports of {key} are never given back")
-        for journal in world.zone.journals:
-            reader = JournalReader(memoryview(journal))
-            if any(reader.delta(row) for row in range(reader.row_count)):
-                raise Violation("a journal tells of a flow that is over")
-
-
-def _facts(entry: FlowEntry) -> tuple[object, ...]:
-    """What all holders must know alike. Ages are kept in whole milliseconds."""
-    injection = entry.injection
-    header = None if injection is None else (injection.placement, injection.first)
-    return entry.original_key, entry.translated_key, entry.born_ms, entry.epoch, entry.state, entry.scales, header

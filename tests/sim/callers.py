@@ -7,8 +7,10 @@ from tests.cases import SocketAddress, udp
 from tests.nodes import DOOR, DOOR_B
 from tests.sim.ends import Call
 from tests.sim.header_plan import WITH_PAYLOAD, HeaderPlan
+from tests.sim.liars import Liar
 from tests.sim.plan import CHAOS_S, pauses_of
 from tests.sim.streams import GREETING, Manner, Stream, numbers_of
+from tests.sim.targets import StreamServer
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -26,7 +28,13 @@ class Callers:
         """By door and client: the last one."""
         self.streams: dict[tuple[int, SocketAddress, int], Stream] = {}
         """By door, client and initial sequence number."""
+        self.liars: dict[tuple[int, SocketAddress], Liar] = {}
+        """By door and client."""
         self._numbers = numbers_of(Random(f"numbers {world.seed}"))
+
+    @property
+    def are_over(self) -> bool:
+        return all(call.is_over for call in self.calls) and all(liar.is_over for liar in self.liars.values())
 
     def begin_call(self, door: int, client: SocketAddress) -> None:
         """A client calls, unless its last call from this very port is not over yet."""
@@ -67,6 +75,23 @@ class Callers:
         self.streams[door, client, stream.isn] = stream
         return stream
 
+    def speaker(self, user: tuple[int, SocketAddress], isn: int) -> Stream | Liar:
+        """Who has sent a SYN with this number."""
+        return self.liars.get(user) or self.streams[*user, isn]
+
+    def hearer(self, user: tuple[int, SocketAddress]) -> Call | Liar | None:
+        """Who hears what comes to this client now."""
+        return self.liars.get(user) or self.current.get(user)
+
+    def answer_to(self, liar: Liar, isn: int) -> int | None:
+        """What a liar knows of its target's cookie (`Oracle`): not what a node has dropped, that nobody can know."""
+        opened = self.world.audit.headers.flows.standing.get((liar.door, liar.client))
+        if opened is None or opened.answer is not None:
+            return None
+        server = self.world.servers[opened.key[1]]
+        assert isinstance(server, StreamServer)
+        return server.cookie_for(opened.key[0], isn, self.world.now) + 1
+
     def talk(self, door: int, client: SocketAddress, number: int) -> None:
         """A datagram, marked with whose it is."""
         mark = b"%d:%d/%d" % (door, client[1], number)
@@ -80,6 +105,11 @@ class Callers:
             for _ in range(chance.randint(1, 3)):
                 at = float(chance.choice((1, 20, 40))) if plan.together else chance.uniform(0, CHAOS_S)
                 world.at(at, self.begin_call, chance.choice((DOOR, DOOR_B)), client)
+        for number in range(plan.headers.liars if plan.headers else 0):
+            liars = Random(f"liar {number} {world.seed}")
+            user = liars.choice((DOOR, DOOR_B)), ("10.0.1.50", 45_000 + number)
+            self.liars[user] = Liar(*user, ENDPOINT, liars, self)
+            world.at(liars.uniform(0, CHAOS_S / 2), self.liars[user].begin, world)
         for number in range(plan.talkers):
             for step in range(chance.randint(1, 6)):
                 at = chance.uniform(0, CHAOS_S)

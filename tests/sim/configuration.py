@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from hyperplane.snapshot import Eni, Snapshot
 from tests.nodes import DOOR, DOOR_B, door, snapshot_of, way_out
-from tests.sim.header_judge import endpoint_id
 from tests.sim.header_plan import Placement
+from tests.sim.opened import endpoint_id
 from tests.sim.zone import SimZone
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ class Configuration:
         headers = world.plan.headers
         self.placement: Placement = None if headers is None else headers.placement
         self.placements: dict[int, Placement] = {}
-        self.targets: dict[int, tuple[str, ...]] = {}
-        """Both by version of the snapshot."""
+        """By version of the snapshot."""
 
     def snapshot(self, node_count: int) -> Snapshot:
         """With everything that is changed just now."""
@@ -46,11 +45,10 @@ class Configuration:
             doors = [replace(self._door(number, entry), load_balancer_eni=0) for number in (DOOR, DOOR_B)]
         self.version += 1
         self.placements[self.version] = self.placement
-        self.targets[self.version] = TARGETS[:1] if "target removed" in self.changes else TARGETS
         return snapshot_of(
             *doors,
             *exits,
-            targets=self.targets[self.version],
+            targets=TARGETS[:1] if "target removed" in self.changes else TARGETS,
             version=self.version,
             placement=self.placement,
             flows_per_node_max=self.world.plan.flows_max,

@@ -68,6 +68,8 @@ class Inbound:
     shift: int = 0
     holds: bool = True
     """Whether it keeps what is behind a hole; if not, it must come again."""
+    compares: bool = True
+    """What comes twice must be the same; a liar's need not be, and the first of it counts."""
     taken: bytearray = field(default_factory=bytearray)
     read: int = 0
     """How much of it the application has read: the rest takes room."""
@@ -115,6 +117,8 @@ class Inbound:
 
     def _compare(self, place: int, data: bytes) -> None:
         known = self.taken[max(place, 0) : place + len(data)]
+        if not self.compares:
+            return
         if place >= 0 and not data.startswith(known):
             raise Violation(f"INV-2: byte {place} and on came as {bytes(known)!r}, and now as {data!r}")
 

@@ -13,6 +13,8 @@ Placement = HeaderPlacement | None
 
 _SHARE = 0.4
 HEADER_BYTES = 100
+COOKIE_LIFE_S = 60.0
+"""For so long at least a target believes a cookie, and not for twice as long: Linux counts minutes, too."""
 _TINY = (20, 60, 99, 100, 101, 130, 230)
 """Windows with no room for the header, or hardly more."""
 _TOGGLED = (None, AT_ONCE, WITH_PAYLOAD)
@@ -51,6 +53,8 @@ class HeaderPlan:
     """Part of the clients that die without a word; another uses their port."""
     question_bytes: int = 0
     """By how much questions are longer than they need to be, at most."""
+    liars: int = 0
+    """Clients that lie, each on a tuple of its own."""
 
     @property
     def is_narrow(self) -> bool:
@@ -87,4 +91,5 @@ def header_plan_of(seed: int, chaos_s: float) -> HeaderPlan | None:
         abandons=chance.choice((0.0, 0.0, 0.5)),
         question_bytes=chance.choice((0, 40, 300 if room < 1000 else 4000)),
         waits=chance.choice((0.0, 0.5, 1.0)),
+        liars=chance.choice((0, 0, 1, 2)),
     )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from hyperplane.dataplane.counters import Count
 from hyperplane.dataplane.engine import Dataplane
-from hyperplane.dataplane.verdict import Accept, Lead, Reply
+from hyperplane.dataplane.verdict import Accept, Drop, Lead, Reply
 from tests.nodes import HEADER_BYTES_MAX
 from tests.sim.faults import Killed
 from tests.sim.zone import Life, SimZone, Waiting
@@ -53,6 +53,8 @@ class Queues:
                 for eni, packet, _ in batch:
                     leaving.append(self._decide(index, dataplane, eni, packet))
             except Killed:
+                if world.plan.headers is not None:
+                    world.audit.headers.flows.died_with(*batch[len(leaving)][:2])
                 world.die(index, _handed_out_again(batch, len(leaving)))
                 return
             life.busy = False
@@ -68,9 +70,13 @@ class Queues:
         verdict = dataplane.receive_packet(buffer, 0, len(packet), world.audit.FINISHED, eni, world.now)
         out = bytes(buffer[: dataplane.packet_length])
         is_first = counters[Count.FLOWS_NEW] > flows_made
-        if world.plan.headers is not None and isinstance(verdict, Accept | Lead):
+        if world.plan.headers is None:
+            pass
+        elif isinstance(verdict, Accept | Lead):
             is_new = is_first or counters[Count.FLOWS_REOPENED] > reopened
-            world.audit.headers.decided(index, eni, packet, out, is_new)
+            world.audit.headers.flows.decided(index, eni, packet, out, is_new)
+        elif isinstance(verdict, Drop):
+            world.audit.headers.flows.dropped(eni, packet, verdict.reason)
         if isinstance(verdict, Lead):
             world.send(index, verdict.packets)
 

@@ -1,6 +1,8 @@
-"""Headers whose protections are taken away, one at a time: the simulator must notice each.
+"""Headers whose protections are taken away, one at a time: a *world* of the simulator must notice each.
 
-Most of them the product itself can do without (`Protections`); the others are taken away here.
+Most of them the product itself can do without (`Protections`); the others are taken away here. What one exact packet
+shows is in `test_proxy_mutants.py`: there the *test* that was written for a protection must fail. What a client that
+lies could do is in `test_liar_mutants.py`.
 """
 
 from dataclasses import replace
@@ -8,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from hyperplane.dataplane import engine, injection, plane, stages, tracking
-from hyperplane.dataplane.counters import Count
+from hyperplane.dataplane import admission, engine, injection, plane, stages, tracking
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.verdict import Verdict
+from hyperplane.flow import replication
+from hyperplane.flow.another_syn import Syn
 from hyperplane.flow.entry import FlowEntry
-from hyperplane.flow.injector import Protections
+from hyperplane.flow.injector import Injection, Protections
 from hyperplane.flow.journal import JournalWriter
 from hyperplane.flow.replication import Replication
 from hyperplane.snapshot import HeaderPlacement
@@ -22,7 +25,7 @@ from hyperplane.wire.header_template import HeaderTemplate
 from tests.sim.header_plan import AT_ONCE, WITH_PAYLOAD, HeaderPlan
 from tests.sim.notice import Patch, in_worlds
 from tests.sim.plan import Plan
-from tests.sim.test_mutants import lagging, many_nodes, quiet
+from tests.sim.test_mutants import RESET, lagging, many_nodes, quiet
 
 PLACEMENTS = (AT_ONCE, WITH_PAYLOAD)
 
@@ -67,7 +70,7 @@ def test_the_ack_is_forwarded_beside_the_header(monkeypatch: Patch) -> None:
 
 def test_a_lost_header_has_no_timer(monkeypatch: Patch) -> None:
     weaken(monkeypatch, resends=False)
-    in_worlds(monkeypatch, "INV-12|is still listening", greeted)
+    in_worlds(monkeypatch, "INV-12|(is still|was reset while) listening", greeted)
 
 
 @pytest.mark.parametrize("told", ["doubles", "holes"])
@@ -124,7 +127,7 @@ def test_peers_are_not_told_where_the_stream_begins(monkeypatch: Patch, placemen
         return replace(many_nodes(plan), headers=HeaderPlan(placement))
 
     monkeypatch.setattr(JournalWriter, "write", write_zero)
-    in_worlds(monkeypatch, "INV-2|INV-6|INV-11|INV-13|header bytes", worlds)
+    in_worlds(monkeypatch, "INV-2|INV-4|INV-6|INV-11|INV-13|header bytes", worlds)
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
@@ -155,21 +158,33 @@ def reopening(plan: Plan) -> Plan:
     return replace(plan, calls=3, loss=0.02, together=True, node_count=2, spray=True)
 
 
-def test_a_stream_that_begins_again_is_not_renewed(monkeypatch: Patch) -> None:
-    def reopen(plane: Plane, passage: Passage, entry: FlowEntry) -> FlowEntry:
-        plane.counters.add(Count.FLOWS_REOPENED)
-        entry.reopen()
-        plane.table.state_changed(entry)
-        return entry
-
-    monkeypatch.setattr(tracking, "_reopen", reopen)
-    in_worlds(monkeypatch, "INV-2|INV-6|INV-13|header bytes", reopening)
+def test_any_syn_goes_on_in_the_flow_that_exists(monkeypatch: Patch) -> None:
+    """As if nothing of a stream depended on its first number."""
+    monkeypatch.setattr(admission, "becomes_of_syn", lambda entry, sequence, gets_header: Syn.GOES_ON)
+    in_worlds(monkeypatch, "INV-2|INV-13", reopening)
 
 
-def test_the_target_is_not_followed(monkeypatch: Patch) -> None:
-    """Which of two SYNs began the stream the first of them says, and not the target."""
-    monkeypatch.setattr(tracking, "_follow_target", lambda plane, passage, entry, injection: entry)
-    in_worlds(monkeypatch, "INV-2|INV-6|INV-13|header bytes", reopening)
+def test_any_syn_begins_another_flow(monkeypatch: Patch) -> None:
+    """Also a very late one, and one that is only repeated."""
+    monkeypatch.setattr(admission, "becomes_of_syn", lambda entry, sequence, gets_header: Syn.BEGINS)
+    in_worlds(monkeypatch, "INV-4", reopening)
+
+
+def test_peers_do_not_hear_of_the_answer(monkeypatch: Patch) -> None:
+    join = Injection.join_marks
+    monkeypatch.setattr(Injection, "join_marks", lambda self, marks, offer: join(self, 0, 0))
+    in_worlds(monkeypatch, f"INV-11|is still|{RESET}", lambda plan: replace(many_nodes(plan), headers=HeaderPlan()))
+
+
+def test_a_reset_of_the_stream_before_ends_the_next(monkeypatch: Patch) -> None:
+    """A client answers what is late of its last stream, and has begun another."""
+    monkeypatch.setattr(tracking, "_is_far_from_the_beginning", lambda packet, entry: False)
+    in_worlds(monkeypatch, RESET, lambda plan: replace(lagging(plan), headers=HeaderPlan()))
+
+
+def test_the_port_of_a_flow_that_made_way_rests_no_longer_than_others(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(replication, "CLOSING_TIMEOUT_S", 0)
+    in_worlds(monkeypatch, "INV-1:", lambda plan: replace(reopening(plan), ports=4, calls=12, headers=HeaderPlan()))
 
 
 def test_a_header_follows_the_attribute(monkeypatch: Patch) -> None:

@@ -1,23 +1,26 @@
-"""What keeps a stream with a header whole: each protection is taken away, and the test written for it fails."""
+"""What keeps a stream with a header whole: each protection is taken away, and the *test* written for it fails.
 
+What a whole world of the simulator notices is in `test_header_mutants.py`; what a client must not be able to do, in
+`test_forgery_mutants.py` (by the test written for it) and `test_liar_mutants.py` (in worlds).
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from hyperplane.dataplane import engine, header_emission, injection, plane, stages, tracking
-from hyperplane.dataplane.counters import Count
+from hyperplane.dataplane import header_emission, injection, plane, stages
 from hyperplane.dataplane.passage import Passage
-from hyperplane.dataplane.plane import Plane
-from hyperplane.dataplane.verdict import Verdict
 from hyperplane.flow import header_timers, injector, replication
 from hyperplane.flow.entry import STATE_MASK, FlowEntry
-from hyperplane.flow.injector import HEADER_PAST, Injection, Protections, Start
+from hyperplane.flow.injector import HEADER_PAST, Injection, Protections
 from hyperplane.flow.opening import Opening
-from hyperplane.flow.tcp_state import State
-from hyperplane.wire.packet import RST, SYN, ChecksumState, Packet
+from hyperplane.wire.packet import ChecksumState, Packet
 from hyperplane.wire.segment import tcp_packet
 from tests.dataplane import (
+    test_proxy_answers,
     test_proxy_closing,
+    test_proxy_cookies,
     test_proxy_datagrams,
     test_proxy_errors,
     test_proxy_forgery,
@@ -25,13 +28,12 @@ from tests.dataplane import (
     test_proxy_numbers,
     test_proxy_options,
     test_proxy_placement,
-    test_proxy_reopening,
     test_proxy_repetition,
     test_proxy_sack,
     test_proxy_toggling,
     test_proxy_window,
 )
-from tests.dataplane.header_road import AT_ONCE, FIRST, WITH_PAYLOAD, Way
+from tests.dataplane.header_road import AT_ONCE, WITH_PAYLOAD, Way
 from tests.dataplane.narrow_target import Case, Narrow
 from tests.flow import test_injector
 from tests.nodes import MemoryZone, snapshot_of
@@ -45,6 +47,11 @@ PLAIN_AT_ONCE: Way = (4, ChecksumState.FINISHED, AT_ONCE)
 def weakened(patch: Patch, **off: bool) -> None:
     """Nodes without one of the protections that the product itself can do without."""
     patch.setattr(plane, "Protections", lambda: Protections(**off))
+
+
+def a_cookie_is_lowered(way: Way) -> None:
+    told, acknowledged = test_proxy_cookies.KINDS[0]
+    test_proxy_cookies.test_only_as_long_as_a_cookie_may_hold(way, told, acknowledged)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +68,10 @@ def weakened(patch: Patch, **off: bool) -> None:
         ("maps_sack", test_proxy_sack.test_pp_05_a_second_header_is_never_reported_to_the_client, PLAIN),
         ("replaces", test_proxy_placement.test_pp_01_the_header_takes_the_place_of_the_handshakes_ack, PLAIN_AT_ONCE),
         ("narrows", test_proxy_window.test_pp_18_the_client_is_offered_what_the_header_leaves, PLAIN),
+        ("waits", test_proxy_answers.test_nothing_of_the_clients_passes_before_the_answer, PLAIN),
+        ("refuses",
+         test_proxy_forgery.test_a_segment_that_begins_before_the_first_byte_and_ends_behind_it_is_refused, PLAIN),
+        ("spoils", a_cookie_is_lowered, PLAIN),
     ],
 )  # fmt: skip
 def test_a_protection_is_off(monkeypatch: Patch, field: str, test: Any, way: Way) -> None:
@@ -73,92 +84,26 @@ def test_every_protection_has_a_test() -> None:
     assert {field for field, _, _ in mark.args[1]} == set(Protections.__dataclass_fields__)
 
 
-# --- what a client must not be able to do ---------------------------------------------------------------
-
-
-def test_a_segment_across_the_first_byte_is_old(monkeypatch: Patch) -> None:
-    start_of = injector.start_of
-
-    def careless(*segment: int) -> Start:
-        start = start_of(*segment)
-        return Start.OLD if start is Start.ACROSS else start
-
-    monkeypatch.setattr(injector, "start_of", careless)
-    name = "test_a_segment_that_begins_before_the_first_byte_and_ends_behind_it_is_refused"
-    in_test(monkeypatch, getattr(test_proxy_forgery, name), PLAIN)
-
-
-def test_the_answer_to_another_syn_changes_nothing(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(tracking, "_follow_target", lambda plane, passage, entry, injection: entry)
-    test = test_proxy_reopening.test_pp_27_a_syn_that_the_target_answers_begins_a_stream_with_a_header
-    in_test(monkeypatch, test, PLAIN, State.SYN_SENT, FIRST - 700, 1)
-
-
-def test_the_answer_to_another_syn_changes_nothing_in_an_open_stream(monkeypatch: Patch) -> None:
-    """As it once was."""
-    follow = tracking._follow_target
-
-    def only_before(plane: Plane, passage: Passage, entry: FlowEntry, known: Injection) -> FlowEntry | None:
-        return entry if entry.state >= State.ESTABLISHED else follow(plane, passage, entry, known)
-
-    monkeypatch.setattr(tracking, "_follow_target", only_before)
-    test = test_proxy_reopening.test_a_client_cannot_get_rid_of_the_header_by_a_reset_that_it_takes_back
-    in_test(monkeypatch, test, PLAIN, 2)
-
-
-def test_any_answer_begins_a_stream(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(tracking, "ANOTHER_SYN", -1)
-    test = test_proxy_reopening.test_an_answer_to_a_syn_that_nobody_sent_does_not_pass
-    in_test(monkeypatch, test, PLAIN, State.ESTABLISHED)
-
-
-def test_a_tuple_that_begins_again_keeps_its_numbers(monkeypatch: Patch) -> None:
-    def reopen(plane: Plane, passage: Passage, entry: FlowEntry) -> FlowEntry:
-        plane.counters.add(Count.FLOWS_REOPENED)
-        entry.reopen()
-        plane.table.state_changed(entry)
-        return entry
-
-    monkeypatch.setattr(tracking, "_reopen", reopen)
-    test = test_proxy_reopening.test_pp_27_a_syn_that_the_target_answers_begins_a_stream_with_a_header
-    in_test(monkeypatch, test, PLAIN, State.CLOSED, FIRST - 700, 1)
-
-
-def test_a_tuple_that_begins_again_follows_whoever_the_listener_serves(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(
-        tracking, "_placement_now", lambda entry, port: entry.endpoint.service(6, port).proxy_protocol_v2
-    )
-    test = test_proxy_toggling.test_pp_35_a_tuple_that_begins_again_gives_its_target_what_that_expects
-    in_test(monkeypatch, test, WITH_PAYLOAD, test_proxy_toggling.without_listener)
-
-
-def find_as_for_any_flow(plane: Plane, passage: Passage) -> Verdict | None:
-    """An established flow is found without a look at the news."""
-    original = passage.direction is injection._ORIGINAL
-    entry = (plane.table.original if original else plane.table.translated).get(passage.key)
-    if entry is not None and entry.state == State.ESTABLISHED and not passage.packet.flags & (SYN | RST):
-        passage.entry = entry
-        return None
-    return stages.find(plane, passage)
-
-
-def test_news_of_another_stream_wait(monkeypatch: Patch) -> None:
-    """As it once was."""
-    deciding = [find_as_for_any_flow if stage is stages.find else stage for stage in stages.DECIDING]
-    monkeypatch.setattr(engine, "DECIDING", deciding)
-    in_test(
-        monkeypatch, test_proxy_reopening.test_pp_34_a_third_node_that_knows_only_the_stream_before, PLAIN, "a reset"
-    )
-
-
 # --- what nodes tell each other -------------------------------------------------------------------------
 
 
+def whole(test: Callable[..., None]) -> Callable[..., None]:
+    """The test, which takes a packet apart: that none came out is noticed, too."""
+
+    def noticing(*arguments: Any) -> None:
+        try:
+            test(*arguments)
+        except IndexError as nothing:
+            raise AssertionError("a packet is lost") from nothing
+
+    return noticing
+
+
 def test_nobody_notes_that_a_stream_is_long(monkeypatch: Patch) -> None:
-    join = Injection.join_marks
-    monkeypatch.setattr(Injection, "join_marks", lambda self, marks: join(self, marks & ~HEADER_PAST))
+    mark = Injection.mark
+    monkeypatch.setattr(Injection, "mark", lambda self, it: mark(self, it & ~HEADER_PAST))
     test = test_injector.test_pp_32_a_stream_of_nine_gib_keeps_its_numbers
-    in_test(monkeypatch, test, WITH_PAYLOAD, test_injector.ONE_NODE)
+    in_test(monkeypatch, whole(test), WITH_PAYLOAD, test_injector.ONE_NODE)
 
 
 def test_that_a_stream_is_long_is_learned_too_late(monkeypatch: Patch) -> None:
@@ -166,7 +111,7 @@ def test_that_a_stream_is_long_is_learned_too_late(monkeypatch: Patch) -> None:
     for module in (injector, injection):
         monkeypatch.setattr(module, "LONG_STREAM_BYTES", 1 << 30)
     test = test_injector.test_pp_33_a_node_that_starts_anew_keeps_a_long_streams_numbers
-    in_test(monkeypatch, test, WITH_PAYLOAD, None, 1)
+    in_test(monkeypatch, whole(test), WITH_PAYLOAD, None, 1)
 
 
 def test_marks_are_not_told(monkeypatch: Patch) -> None:
@@ -178,19 +123,12 @@ def test_marks_are_not_told(monkeypatch: Patch) -> None:
 def test_marks_are_told_and_not_joined(monkeypatch: Patch) -> None:
     join = FlowEntry.join
 
-    def without_marks(self: FlowEntry, epoch: int, told_state: int, seen_at: float, scales: int) -> bool:
-        return join(self, epoch, told_state & STATE_MASK, seen_at, scales)
+    def without_marks(self: FlowEntry, epoch: int, told_state: int, *rest: Any) -> bool:
+        return join(self, epoch, told_state & STATE_MASK, *rest)
 
     monkeypatch.setattr(FlowEntry, "join", without_marks)
     test = test_injector.test_pp_32_a_stream_of_nine_gib_keeps_its_numbers
     in_test(monkeypatch, test, WITH_PAYLOAD, test_injector.TWO_NODES)
-
-
-def test_another_syn_is_not_told(monkeypatch: Patch) -> None:
-    """Only the node that sees it knows of it, and the answer comes to another."""
-    monkeypatch.setattr(FlowEntry, "told_state", property(lambda self: self.state))
-    test = test_proxy_reopening.test_pp_27_a_syn_that_the_target_answers_begins_a_stream_with_a_header
-    in_test(monkeypatch, test, PLAIN, State.ESTABLISHED, FIRST - 700, 2)
 
 
 def test_peers_are_not_told_of_the_header(monkeypatch: Patch) -> None:

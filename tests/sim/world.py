@@ -22,7 +22,8 @@ from tests.sim.ends import Call, Server, Violation
 from tests.sim.faults import Killed
 from tests.sim.plan import CHAOS_S, Plan, plan_of
 from tests.sim.queues import Queues
-from tests.sim.targets import StreamServer
+from tests.sim.tables import nodes_agree, nothing_is_left
+from tests.sim.targets import PATIENCE_S, StreamServer
 from tests.sim.zone import NEVER, Life, SimZone, Waiting
 
 TICK_S = (0.5, 4.0)
@@ -162,13 +163,13 @@ class World:
         elif seen.protocol == UDP:
             self.audit.datagram_delivered(eni, seen)
         elif self.now >= self.sleeping_until:
-            call = self.callers.current.get((eni, seen.destination))
-            if call is not None:
-                call.on_segment(self, seen)
+            hearer = self.callers.hearer((eni, seen.destination))
+            if hearer is not None:
+                hearer.on_segment(self, seen)
 
     def _deliver_to_target(self, seen: Seen) -> None:
         if seen.protocol == UDP:
-            header = self.audit.headers.of_datagrams.get((seen.source, seen.destination), b"")
+            header = self.audit.headers.flows.of_datagrams.get((seen.source, seen.destination), b"")
             if not seen.payload.startswith(header):
                 raise Violation(f"INV-2: a datagram without its header: {seen.payload!r}")
             self.from_target(udp(seen.destination, seen.source, b">" + seen.payload[len(header) :]))
@@ -202,6 +203,7 @@ class World:
     def die(self, index: int, in_hand: Sequence[Waiting] = ()) -> None:
         life = self.lives[index]
         life.up, life.busy, life.doom = False, False, NEVER
+        self.audit.restarted_at = self.now
         life.waiting = [*in_hand, *life.waiting]
         self.at(self.now + self.chance.uniform(*RETURN_S), self.revive, index, self.zone)
 
@@ -262,9 +264,8 @@ class World:
         headers = self.plan.headers
         if headers is None:
             return Server(address, self.plan.late_s)
-        return StreamServer(
-            address, self.plan.late_s, plan=headers, judge=self.audit.headers, chance=Random(f"{address} {self.seed}")
-        )
+        flows, chance = self.audit.headers.flows, Random(f"{address} {self.seed}")
+        return StreamServer(address, self.plan.late_s, plan=headers, flows=flows, chance=chance)
 
     def _restart_target(self, address: SocketAddress) -> None:
         server = self.servers[address]
@@ -311,13 +312,15 @@ class World:
         """The whole seed. Raises `Violation`."""
         self.schedule()
         self.run_until(CHAOS_S + 30.0)
-        self.audit.nodes_agree()
+        nodes_agree(self)
         patience_s = 900.0 + max((seconds for _, seconds in self.plan.sleeps), default=0.0)
-        while self.now < CHAOS_S + patience_s and not all(call.is_over for call in self.callers.calls):
+        while self.now < CHAOS_S + patience_s and not self.callers.are_over:
             self.run_until(self.now + 20.0)
         for call in self.callers.calls:
             if not call.is_over and not self.audit.is_excused(call):
                 raise Violation(f"call {call.number} is still {call.phase} at {self.now:.0f} s")
-        self.audit.nodes_agree()
+        nodes_agree(self)
+        if self.callers.liars:
+            self.run_until(self.now + PATIENCE_S)
         self.run_until(self.now + 350.0 + 120.0 + 2 * 60.0 + 20.0)
-        self.audit.nothing_is_left()
+        nothing_is_left(self)
