@@ -68,6 +68,15 @@ def header_pieces(entry: FlowEntry, injection: Injection, opening: Opening, at_l
     return tuple(_header_segment(entry, opening, number, data) for number, data in pieces)
 
 
+def acknowledging(passage: Passage, entry: FlowEntry, number: int) -> Outgoing:
+    """What this segment of the client's acknowledges, in a segment of its own with this number."""
+    packet = passage.packet
+    options = timestamps_of(packet.buffer, packet.transport + _TCP_HEADER_BYTES, packet.payload)
+    ours = entry.translated_key[:-SUFFIX_BYTES]
+    ack = tcp_packet(ours, number, packet.acknowledgment, ACK, packet.window, options, b"", packet.ttl - 1)
+    return Outgoing(ack, entry.balancer.number)
+
+
 def _header_segment(entry: FlowEntry, opening: Opening, number: int, data: bytes) -> Outgoing:
     packet = tcp_packet(
         entry.translated_key[:-SUFFIX_BYTES],

@@ -9,6 +9,7 @@ is the flow's first byte and its header, which every node of the shard knows bef
 from hyperplane.dataplane.answers import does_not_fit, too_big, too_big_with
 from hyperplane.dataplane.counters import Count
 from hyperplane.dataplane.header_emission import (
+    acknowledging,
     can_share,
     header_pieces,
     remember,
@@ -37,12 +38,14 @@ from hyperplane.nat.sequence import (
 )
 from hyperplane.snapshot import HeaderPlacement
 from hyperplane.wire.icmp import QuotedPacket
-from hyperplane.wire.packet import ACK, RST, SYN, TCP, ChecksumState
+from hyperplane.wire.packet import ACK, FIN, RST, SYN, TCP, ChecksumState
 from hyperplane.wire.tcp_options import NO_OPTIONS, SACK
 
 _ORIGINAL = Direction.ORIGINAL
 _SEGMENTED = ChecksumState.SEGMENTED
 _LARGEST_SCALE = 14
+_OFF_THE_LINE = 2 * COOKIE_SPREAD + 1
+"""Numbers that are so far from one in the spread are beyond its other end."""
 
 
 def inject_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> Verdict | None:
@@ -82,28 +85,39 @@ def _to_target(plane: Plane, passage: Passage, entry: FlowEntry, injection: Inje
             if emission is not Emission.SHIFT:
                 return None
     number = sequence + injection.length & MASK
-    put_sequence(packet, number)
     if number - packet.acknowledgment - injection.cookies & MASK <= 2 * COOKIE_SPREAD:
-        _spoil_cookie(plane, passage, entry)
+        number = _spoil_cookie(plane, passage, entry, number)
+    put_sequence(packet, number)
     return None
 
 
 def _put_behind(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection, by: int) -> None:
     """Shift a client's segment by so many bytes of the header."""
     number = passage.packet.sequence + by & MASK
-    put_sequence(passage.packet, number)
     if injection.is_cookie(number, passage.packet.acknowledgment):
-        _spoil_cookie(plane, passage, entry)
+        number = _spoil_cookie(plane, passage, entry, number)
+    put_sequence(passage.packet, number)
 
 
-def _spoil_cookie(plane: Plane, passage: Passage, entry: FlowEntry) -> None:
-    """Nothing that a segment says to a target which remembers the stream changes; to one that remembers nothing it must
-    not be the end of a handshake."""
+def _spoil_cookie(plane: Plane, passage: Passage, entry: FlowEntry, number: int) -> int:
+    """A target which remembers the stream must hear all that a segment says; to one that remembers nothing it must not
+    be the end of a handshake. Returns the number that the segment gets instead of `number`.
+
+    An ACK with nothing behind it says the same from anywhere in the target's window. What has data keeps its number,
+    and acknowledges less; such an ACK goes before it, or the target would wait: for its last bytes to be acknowledged,
+    before it sends more (RFC 1122 section 4.2.3.4).
+    """
     packet = passage.packet
     left_ms = entry.born_ms + SYN_COOKIE_LIFE_S * 1000 - int(passage.now * 1000)
     is_young = left_ms % BORN_MODULUS < BORN_MODULUS // 2
-    if is_young and packet.flags & ACK and plane.protections.spoils:
-        put_acknowledgment(packet, packet.acknowledgment - 2 * COOKIE_SPREAD - 1 & MASK)
+    if not is_young or packet.flags & (ACK | RST) != ACK or not plane.protections.spoils:
+        return number
+    elsewhere = number + _OFF_THE_LINE & MASK
+    if packet.payload == packet.end and not packet.flags & FIN:
+        return elsewhere
+    passage.leading += (acknowledging(passage, entry, elsewhere),)
+    put_acknowledgment(packet, packet.acknowledgment - _OFF_THE_LINE & MASK)
+    return number
 
 
 # --- before the header is acknowledged -----------------------------------------------------

@@ -2,7 +2,8 @@
 
 Such a target takes both numbers from the client's ACK, and believes it if they fit together: a client that has been
 told of as many bytes as it has sent, header included, would begin a stream behind the header. So what lies on that line
-acknowledges a few bytes less, for as long as a cookie may hold. All else passes as it is.
+gets other numbers, for as long as a cookie may hold: an ACK alone a larger one of its own, data an older
+acknowledgment, and before it an ACK alone that says what it said. All else passes as it is.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,11 +33,11 @@ from tests.dataplane.story import Step
 from tests.dissection import dissect
 from tests.nodes import DOOR, MemoryZone, Node
 
-LOWERED, SPREAD, LIFE_S = 65, 32, 240
+APART, SPREAD, LIFE_S = 65, 32, 240
 BIG = bytes(1400)
 """So much data that the header is a segment of its own."""
 ON_LINE = (-SPREAD, -1, 0, 1, SPREAD)
-OFF_LINE = (-SPREAD - 1, SPREAD + 1, -LOWERED, LOWERED, 1000, 1 << 31)
+OFF_LINE = (-SPREAD - 1, SPREAD + 1, -APART, APART, 1000, 1 << 31)
 PLACES = ((1000, 2000), (NUMBERS - 50, 2000), (1000, NUMBERS - 50), (NUMBERS - 150, NUMBERS - 20), (0, 0), (1 << 31, 1))
 """First bytes of client and target: with numbers that wrap before, inside and behind the header, and at the line."""
 
@@ -74,14 +75,26 @@ class Line:
         fields = self.fields(place, off) | {"payload": payload}
         step = self.road.shifted(flags, **fields)
         fields["sequence"] = (fields["sequence"] + self.road.length) % NUMBERS
-        fields["acknowledgment"] = (fields["acknowledgment"] - LOWERED * lower) % NUMBERS
-        return replace(step, out=cases.tcp(self.road.balancer, self.road.target, flags=flags, **fields))
+        leading: tuple[bytes, ...] = ()
+        if lower and not payload and flags == ACK:
+            fields["sequence"] = (fields["sequence"] + APART) % NUMBERS
+        elif lower and not flags & RST:  # that begins nothing
+            leading = (self.ack(fields),)
+            fields["acknowledgment"] = (fields["acknowledgment"] - APART) % NUMBERS
+        out = cases.tcp(self.road.balancer, self.road.target, flags=flags, **fields)
+        return replace(step, out=out, leading=leading)
+
+    def ack(self, fields: dict[str, Any]) -> bytes:
+        """What goes before data with these numbers."""
+        number, known = (fields["sequence"] + APART) % NUMBERS, fields["acknowledgment"]
+        ip = cases.Ip(ttl=63, identification=0)
+        return cases.tcp(self.road.balancer, self.road.target, sequence=number, acknowledgment=known, ip=ip)
 
     def led(self, flags: int, off: int, payload: bytes, counted: str, lower: bool = False) -> Step:
         """The header before it acknowledges what the client does: with its own number it begins where it must."""
         step = self.shifted(flags, 0, off, payload, lower)
         header = self.road.segment(acknowledgment=self.fields(0, off)["acknowledgment"])
-        return replace(step, leading=(header,), moved=step.moved | {counted: 1})
+        return replace(step, leading=(header, *step.leading), moved=step.moved | {counted: 1})
 
 
 def first_data(line: Line, off: int, lower: bool) -> Iterator[Step]:
@@ -130,7 +143,7 @@ def plays(line: Line, told: Told, acknowledged: bool, off: int, lower: bool, age
 
 @pytest.mark.parametrize(("told", "acknowledged"), KINDS, ids=NAMES)
 @pytest.mark.parametrize("way", ways(), ids=name_of)
-def test_what_is_on_the_line_acknowledges_less(way: Way, told: Told, acknowledged: bool) -> None:
+def test_what_is_on_the_line_gets_other_numbers(way: Way, told: Told, acknowledged: bool) -> None:
     for off in ON_LINE:
         plays(Line(way), told, acknowledged, off, lower=True)
 
@@ -213,7 +226,7 @@ def test_nothing_else_is_ever_changed(
     flags: int,
     age_ms: int,
 ) -> None:
-    """Lowered by exactly so much if it is on the line and the flow is young, and else as the client sent it."""
+    """Other numbers, so far apart, if it is on the line and the flow is young; else as the client sent it."""
     line = Line(way, first, answer)
     node = line.zone.node(0)
     if acknowledged:
@@ -227,9 +240,12 @@ def test_nothing_else_is_ever_changed(
     seen = dissect(out.packet)
     age = int(now * 1000) - the_flow(node).born_ms
     lower = abs(off) <= SPREAD and age <= LIFE_S * 1000
-    assert seen.acknowledgment == (fields["acknowledgment"] - LOWERED * lower) % NUMBERS
-    assert seen.sequence == (fields["sequence"] + line.road.length) % NUMBERS
-    assert (seen.flags, seen.payload, seen.sums_are_right, out.leading) == (flags, bytes(size), True, ())
+    is_bare = not size and not flags & FIN
+    fields["sequence"] = (fields["sequence"] + line.road.length) % NUMBERS
+    assert out.leading == ((line.ack(fields),) if lower and not is_bare else ())
+    assert seen.sequence == (fields["sequence"] + APART * (lower and is_bare)) % NUMBERS
+    assert seen.acknowledgment == (fields["acknowledgment"] - APART * (lower and not is_bare)) % NUMBERS
+    assert (seen.flags, seen.payload, seen.sums_are_right) == (flags, bytes(size), True)
 
 
 def test_a_flow_without_a_header_is_never_touched() -> None:

@@ -29,6 +29,10 @@ _LONG = 1 << 29
 """So far from its beginning a stream is known to be long: numbers before it are taken for numbers behind it."""
 
 
+APART = 65
+"""So far from the numbers that are the answer to a cookie those are that a segment gets instead."""
+
+
 class HeaderJudge:
     """Watches one world."""
 
@@ -78,6 +82,9 @@ class HeaderJudge:
         may_lead = place >= -1
         least = place + len(header) if must_lead else place
         most = place + len(header) if may_lead else place
+        is_bare = not before.payload and before.flags & (ACK | FIN | RST) == ACK
+        if is_bare and opened.is_off_by(became - APART, before) is not None and became == place + len(header) + APART:
+            return
         if not least <= became <= most:
             raise Violation(f"INV-13: node {index} sends byte {place} of {before.source} as byte {became}")
 
@@ -88,6 +95,9 @@ class HeaderJudge:
         place = 0 if opened is None else distance(seen.sequence, opened.first)
         header = b"" if opened is None else opened.header
         is_reset = seen.flags == RST and not seen.payload and 0 <= place < len(header)
+        is_ack = opened is not None and seen.flags == ACK and not seen.payload
+        if is_ack and opened is not None and opened.is_off_by(place - APART, seen) is not None:
+            return  # what a client's data says that could be the answer to a cookie
         if not is_reset and not (seen.flags == PSH | ACK and _is_part(seen, place, header)):
             raise Violation(f"INV-2: node {index} sends {seen.payload!r} of its own to {seen.destination}")
         if outgoing.eni_number != EXIT or not seen.sums_are_right:

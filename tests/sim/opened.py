@@ -20,6 +20,8 @@ ENDPOINT_ADDRESS = "10.0.1.10"
 AT_ONCE_S = 0.0025
 """Flows that were made within this are rivals: moments are told in whole milliseconds, and one more for a successor."""
 
+COOKIE_SPREAD = 32
+
 Key = tuple[SocketAddress, SocketAddress]
 """Source and target of a translation."""
 User = tuple[int, SocketAddress]
@@ -83,6 +85,13 @@ class Opened:
     @property
     def is_over(self) -> bool:
         return self.is_reset or len(self._closed) == 2
+
+    def is_off_by(self, place: int, seen: Seen) -> int | None:
+        """How far the numbers of a segment are from those that answer a cookie; None: too far to be taken for them."""
+        if self.answer is None:
+            return None
+        off = place - distance(seen.acknowledgment, self.answer + 1)
+        return off if abs(off) <= COOKIE_SPREAD else None
 
     def is_at_once_with(self, other: "Opened") -> bool:
         return abs(self.made_at - other.made_at) < AT_ONCE_S
