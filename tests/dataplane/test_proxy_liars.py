@@ -1,6 +1,6 @@
-"""Whatever a client forges, in whatever order: what its target reads begins with the header, or there is no stream.
+"""What clients forge at random, in whatever order: what a target reads begins with the header, or there is no stream.
 
-And that this is not because nothing could go wrong: without any one of the four rules of `flow/injector.py` some client
+Random numbers are near each other here, and streams short; README.md says which forgeries are known to get past. And that this is not because nothing could go wrong: without any one of the four rules of `flow/injector.py` some client
 gets past the header.
 """
 
