@@ -34,7 +34,7 @@ MEANINGS: dict[DropReason, str] = {
     DropReason.TOO_BIG: "larger than the way out and not to be cut; the sender was told",
     DropReason.TOO_LONG: "a datagram of more than 65,531 bytes, header and all: the kernel's queue cannot give it back",
     DropReason.HEADER_DOES_NOT_FIT: "with its Proxy Protocol header the datagram is too long to be sent on",
-    DropReason.BEFORE_FIRST_BYTE: "data from before the first byte on, which would go past the Proxy Protocol header",
+    DropReason.BEFORE_FIRST_BYTE: "a client's segment before its first byte: it might pass the Proxy Protocol header",
     DropReason.STRAY_SYN_ACK: "the target's answer to another SYN, or another answer: very late, or it was restarted",
     DropReason.NOT_ANSWERED: "a segment of a client's whose SYN the target has not answered: very late, or forged",
     DropReason.ANOTHER_SYN: "a SYN inside a stream whose target gets a header; answered with a challenge",

@@ -51,8 +51,7 @@ def _meet_syn(plane: Plane, passage: Passage, entry: FlowEntry) -> Verdict | Non
     if becomes is Syn.BEGINS:
         return _refuse(plane, passage) or _make_flow(plane, passage)
     if becomes is Syn.IS_ASKED:
-        assert entry.injection is not None
-        return challenged(plane, passage, entry, entry.injection)
+        return challenged(plane, passage, entry)
     return None
 
 

@@ -4,7 +4,6 @@ from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.verdict import DROPS, DropReason, Verdict
 from hyperplane.flow.entry import FlowEntry
-from hyperplane.flow.injector import Injection
 from hyperplane.flow.interface import Interface
 from hyperplane.flow.key import SUFFIX_BYTES, parts_of
 from hyperplane.nat.sequence import MASK
@@ -72,17 +71,20 @@ def signed(plane: Plane, passage: Passage) -> Verdict:
     return plane.reply(DropReason.SIGNED_SEGMENT, answer, interface, passage.now)
 
 
-def challenged(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> Verdict:
-    """A SYN inside a stream, asked about in the target's name (RFC 5961 section 4.2).
+def challenged(plane: Plane, passage: Passage, entry: FlowEntry) -> Verdict:
+    """A SYN inside a stream, asked about in the target's name (RFC 5961 section 4.2), if this node knows a number.
 
     A client that has forgotten the stream resets it, with the number that is acknowledged here (RFC 9293 section
     3.10.7.3): the last one known. If that is not exactly the target's next, the target asks again. To a client that has
-    not forgotten it, the number of this segment, the SYN-ACK's, is an old one: it repeats its last acknowledgment.
+    not forgotten it, the number of this segment is an old one: it repeats its last acknowledgment.
     """
-    known = injection.first
-    if entry.sequence_original >= 0:  # perhaps as the target knows it: then a client must not hear of it as it is
-        known = injection.to_client(entry.sequence_original)
-    answer = tcp_packet(
-        flipped(entry.original_key[:-SUFFIX_BYTES]), injection.answer - 1 & MASK, known, ACK, 0, b"", b"", _FRESH_TTL
-    )
+    injection, known, old = entry.injection, entry.sequence_original, entry.sequence_reply - 1 & MASK
+    if injection is not None:
+        # perhaps as the target knows it: then a client must not hear of it as it is
+        known = injection.to_client(known) if known >= 0 else injection.first
+        old = injection.answer - 1 & MASK
+    elif known < 0 or entry.sequence_reply < 0:
+        return DROPS[DropReason.ANOTHER_SYN]
+    receiver = flipped(entry.original_key[:-SUFFIX_BYTES])
+    answer = tcp_packet(receiver, old, known, ACK, 0, b"", b"", _FRESH_TTL)
     return plane.reply(DropReason.ANOTHER_SYN, answer, passage.interface, passage.now)

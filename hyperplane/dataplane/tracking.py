@@ -89,22 +89,18 @@ def track(plane: Plane, passage: Passage) -> Verdict | None:
 
 def _is_of_an_older_stream(packet: Packet, entry: FlowEntry, original: bool) -> bool:
     """Whether a segment is very late: during the handshake the client has sent no more than fits into the SYN-ACK's
-    window, and nothing before it has answered the SYN-ACK. It opens nothing, and says nothing of the header either."""
+    window, and nothing before it has answered the SYN-ACK. It opens nothing, and says nothing of the header either.
+
+    A client's reset of that kind passes: the target may hold an older stream by this port, and have told the client of
+    it. It ends nothing here, or the SYN, repeated, would begin a second flow.
+    """
     injection = entry.injection
-    if injection is None or entry.state >= _ESTABLISHED or packet.flags & (SYN | RST):
+    if injection is None or entry.state >= _ESTABLISHED or packet.flags & SYN or (packet.flags & RST and not original):
         return False
     if original:
-        return _is_far_from_the_beginning(packet, entry)
+        return not -1 <= distance(packet.sequence, injection.first) <= _UNSCALED_WINDOW_MAX
     sent_max = injection.length + _UNSCALED_WINDOW_MAX if entry.state & State.ACKNOWLEDGED else 0
     return not 0 <= distance(packet.acknowledgment, injection.first) <= sent_max
-
-
-def _is_far_from_the_beginning(packet: Packet, entry: FlowEntry) -> bool:
-    """During the handshake, where a header is injected: whether a client's segment cannot be of this stream."""
-    injection = entry.injection
-    if injection is None or entry.state >= _ESTABLISHED:
-        return False
-    return not -1 <= distance(packet.sequence, injection.first) <= _UNSCALED_WINDOW_MAX
 
 
 def _track_unanswered(plane: Plane, original: bool) -> Verdict | None:
@@ -170,8 +166,6 @@ def _may_reset(packet: Packet, entry: FlowEntry, original: bool) -> bool:
     """Whether a reset can be of this conversation; the receiver looks more closely (RFC 5961 section 3.2)."""
     if not original and packet.sequence == 0 and packet.flags & ACK:
         return True  # the answer to a SYN, by a target that remembers nothing (RFC 9293 section 3.10.7.1)
-    if original and _is_far_from_the_beginning(packet, entry):
-        return False  # of the stream before, which had another source port; this one would begin a second time
     seen = entry.sequence_original if original else entry.sequence_reply
     return seen < 0 or plausible(packet.sequence, seen, _window_of_receiver(entry, original))
 

@@ -60,15 +60,15 @@ class DropReason(Enum):
     """A datagram that the Proxy Protocol header makes too long, or a super-packet: only the kernel can cut it, and
     every piece would need a header."""
     BEFORE_FIRST_BYTE = "before_first_byte"
-    """Where the target gets a header: a client's segment with data or FIN that starts before its first byte. The target
-    might take that for the beginning of the stream, and get no header."""
+    """Where the target gets a header: a client's segment that starts before its first byte. The target might take that
+    for the beginning of the stream, and get no header."""
     STRAY_SYN_ACK = "stray_syn_ack"
     """Where the target gets a header: an answer to another SYN than this flow's, or another answer. Very late, or of a
     target that has forgotten the first."""
     NOT_ANSWERED = "not_answered"
     """Where the target gets a header: a client's segment before the target has answered its SYN. Late, or forged."""
     ANOTHER_SYN = "another_syn"
-    """Where the target gets a header: a SYN with another number inside a stream. It is answered with a challenge."""
+    """Where the target gets a header, or would get one now: a SYN inside a stream. It is answered with a challenge."""
 
 
 class Accept(NamedTuple):

@@ -9,12 +9,14 @@ of its own, from another source port.
     the flow               the SYN's number is its own       is another
     is over                begins                            begins
     not answered yet       goes on: it is repeated           begins: the client has given up
-    anything else          goes on: the target answers it    is asked
+    answered               goes on: the answer was lost      is asked
+    header acknowledged    is asked                          is asked
 
 `begins`: the flow ends here, and its source port rests. What is late for it finds nothing to be mistaken for.
 `is asked`: a challenge, as the target would send it (RFC 5961 section 4.2), so that a client which has forgotten the
 stream resets it, and begins when its SYN is repeated; one that has not is undisturbed: its SYN was very late, or
-forged. Were the SYN forwarded, a target that has lost the stream would begin another one in the middle of ours.
+forged. Were the SYN forwarded, a target that has lost the stream would begin another one in the middle of ours; with
+the same number, too, and then nobody would bring the header again.
 
 To the client all this is what it would see without a translator. Source: ours; what AWS does is not documented.
 """
@@ -22,7 +24,7 @@ To the client all this is what it would see without a translator. Source: ours; 
 from enum import Enum
 
 from hyperplane.flow.entry import FlowEntry
-from hyperplane.flow.injector import ANSWERED
+from hyperplane.flow.injector import ANSWERED, HEADER_ACKED
 from hyperplane.flow.tcp_state import State
 from hyperplane.nat.sequence import MASK
 
@@ -37,10 +39,15 @@ class Syn(Enum):
 
 def becomes_of_syn(entry: FlowEntry, sequence: int, gets_header: bool) -> Syn:
     """`sequence`: the SYN's; `gets_header`: whether a flow that is made now gets one. A flow without, that would get
-    none now either, opens again with the same translation (`flow/tcp_state.py`)."""
+    none now either, opens again with the same translation (`flow/tcp_state.py`). One that would get one now knows no
+    number of its own: it begins with the header as long as it is half open, and is asked from then on."""
     injection = entry.injection
     if entry.state in (State.CLOSED, State.RESET):
         return Syn.BEGINS if gets_header or injection is not None else Syn.GOES_ON
-    if injection is None or sequence + 1 & MASK == injection.first:
-        return Syn.GOES_ON
+    if injection is None:
+        if not gets_header:
+            return Syn.GOES_ON
+        return Syn.BEGINS if entry.state < State.ESTABLISHED else Syn.IS_ASKED
+    if sequence + 1 & MASK == injection.first:
+        return Syn.IS_ASKED if injection.marks & HEADER_ACKED else Syn.GOES_ON
     return Syn.IS_ASKED if injection.marks & ANSWERED else Syn.BEGINS

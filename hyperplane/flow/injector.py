@@ -10,13 +10,13 @@ saves work.
 What becomes of a client's segment is a table, `EMISSIONS`: by the placement of the target group, by whether the
 header is acknowledged, and by where the segment starts:
 
-    OLD      more than one number before the first byte: nothing that was ever shifted
+    OLD      a reset from before the first byte: it begins nothing, and ends what it fits
     PROBE    one number before it: a keep-alive or a window probe, perhaps with one byte that nobody reads
     BARE     at the first byte, an ACK with nothing behind it
     FIRST    at the first byte, with data, FIN or RST: what needs the header before it
     RESET    at the first byte, a RST without ACK: a header made of it would acknowledge nothing
     BEYOND   after the first byte
-    EARLY    before it, with data or FIN: no client's stream has such a segment
+    EARLY    anything else from before it: no client's stream has such a segment
 
 What is EARLY is refused. If it ends behind the first byte, its receiver would cut off what it has (RFC 9293 section
 3.10.7.4) and take the rest for the stream's beginning: without a header, or with one of the client's own making.
@@ -34,7 +34,8 @@ must agree on the first byte of whatever stream the target takes part in. So
     (`flow/another_syn.py`);
 2.  before the target has answered this SYN (ANSWERED) nothing passes but SYNs and resets, so that what the client sends
     cannot complete a handshake of which we know nothing;
-3.  nothing with data or FIN passes in front of the first byte (EARLY);
+3.  nothing passes in front of the first byte but resets and keep-alives without data (EARLY): not an ACK alone, which
+    could end a handshake there, and numbers come round;
 4.  nothing behind the header looks like the end of a handshake to a target that has SYN cookies. Such a target keeps
     nothing and takes all it needs from the client's ACK. In Linux's cookies (net/ipv4/syncookies.c) the client's
     number is an addend, so that an ACK with both numbers n too large is as good, and begins a stream n bytes behind the
@@ -127,9 +128,10 @@ def start_of(sequence: int, flags: int, payload_bytes: int, first: int) -> Start
     if place > 0:
         return Start.BEYOND
     if place < 0:
-        if flags & FIN or place + payload_bytes > 0 or (payload_bytes and place < -1):
-            return Start.EARLY
-        return Start.PROBE if place == -1 and not flags & RST else Start.OLD
+        if flags & RST and not payload_bytes:
+            return Start.OLD
+        is_probe = place == -1 and payload_bytes <= 1 and not flags & (FIN | RST)
+        return Start.PROBE if is_probe else Start.EARLY
     if flags & RST and not flags & ACK:
         return Start.RESET
     return Start.FIRST if payload_bytes or flags & (FIN | RST) else Start.BARE

@@ -82,8 +82,8 @@ class Replication:
     def forget(self, entry: FlowEntry, now: float) -> None:
         """Remove a flow that is over; its source port starts to rest if this node took it.
 
-        Where a header was injected and the flow ends before its time, the port rests longer, as if the flow had been
-        closed now: the target may have something of it still that would take another stream for its own.
+        If a TCP flow ends before its time, the port rests longer, as if the flow had been closed now: the target may
+        have something of it still, or have given out a SYN cookie, that would take another stream for its own.
         """
         self._table.remove(entry)
         self._let_go(entry, now)
@@ -102,7 +102,7 @@ class Replication:
         self._writer.forget(entry)
         if entry.pool is not None:
             port = int.from_bytes(entry.translated_key[-5 - 2 : -5], "big")
-            early_s = entry.expires_at() - now if entry.injection is not None and entry.protocol == TCP else 0.0
+            early_s = entry.expires_at() - now if entry.protocol == TCP else 0.0
             self._pools.give_back(entry.pool, port, now + min(max(early_s, 0.0), CLOSING_TIMEOUT_S))
             entry.pool = None
 

@@ -27,6 +27,8 @@ COOKIE_AGE_MAX = 2
 SEGMENT_SIZES = 4
 """Places in the table that a Linux cookie points into."""
 LIE = b"LIES"
+FAR = (50 - (1 << 31), (1 << 31) - 50)
+"""Where a number that is shifted comes from the one side of the first byte to the other."""
 OFFER = mss(1400) + window_scale(7)
 
 
@@ -269,7 +271,7 @@ class Liar:
         isn = chance.choice(self.isns)
         if self.heard and chance.random() < 0.6:
             isn, theirs = chance.choice(self.heard[-4:])
-        places = (0, 0, -1, -2, 1, 5, -length, length, -chance.randrange(300), chance.randrange(300))
+        places = (0, 0, -1, -2, 1, 5, -length, length, -chance.randrange(300), chance.randrange(300), *FAR)
         place = chance.choice(places)
         other = chance.choice(self.isns)  # as if it were of the stream that this one begins, and were shifted
         number = chance.choice((isn + 1 + place, isn + 1 + place, other + 1 - length))

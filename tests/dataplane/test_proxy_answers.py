@@ -118,6 +118,23 @@ def test_a_reset_of_the_clients_passes_before_the_answer(way: Way, nodes: int) -
 
 @NODES
 @WAYS
+def test_a_reset_of_an_older_stream_reaches_the_target_and_ends_nothing_here(way: Way, nodes: int) -> None:
+    """The target holds a stream by this port of which no node knows any more. It challenges the SYN, and the client's
+    reset must reach it with the number that it named. As it once was: it did not, and no client ever got through."""
+    road = HeaderRoad(*way)
+    here, there = two_of(road.zone(), nodes)
+    begins(here, road)
+    late = FIRST + 1_000_000
+    named = {"acknowledgment": late - road.length, "sequence": 9000}
+    send(there, road, [road.mapped({"acknowledgment": late, "sequence": 9000}, named)])
+    send(here, road, [road.shifted(RST, sequence=late - road.length, window=0)])
+    assert the_flow(here).state == State.SYN_SENT
+    send(here, road, [replace(road.up(SYN, sequence=FIRST - 1, options=linux_syn(1400)), flows=1), road.syn_ack()])
+    send(here, road, [road.shared()])
+
+
+@NODES
+@WAYS
 def test_what_a_target_says_before_its_answer_passes_and_moves_nothing(way: Way, nodes: int) -> None:
     """A challenge of a target that has an older stream, or that stream's very late segments."""
     road = HeaderRoad(*way)

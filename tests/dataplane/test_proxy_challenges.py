@@ -84,6 +84,19 @@ def test_pp_27_the_challenge_names_the_last_number_that_is_known(way: Way) -> No
     send(node, road, [asked(road, another, FIRST + 8)])
 
 
+@pytest.mark.parametrize("way", ways(), ids=name_of)
+def test_pp_27_the_same_syn_is_asked_about_once_the_target_has_the_header(way: Way) -> None:
+    """As it once was: it was forwarded, and to a target that had been reset it began a second stream at the same
+    number, before which nobody would have put the header."""
+    road = HeaderRoad(*way)
+    node = road.zone().node(0)
+    send(node, road, road.answered_once())
+    send(node, road, [asked(road, road, FIRST + 8)])
+    send(node, road, [road.shifted(RST | ACK, sequence=FIRST + 8), road.shifted(ACK, sequence=FIRST + 8)])
+    out = node.send(syn_of(road), DOOR, road.now, road.state_of(syn_of(road)))
+    assert out.reason is DropReason.ANOTHER_SYN
+
+
 @NODES
 @pytest.mark.parametrize("first", OTHERS)
 @pytest.mark.parametrize("name", GOING_ON)

@@ -1,7 +1,7 @@
 """What clients forge at random, in whatever order: what a target reads begins with the header, or there is no stream.
 
-Random numbers are near each other here, and streams short; README.md says which forgeries are known to get past. And that this is not because nothing could go wrong: without any one of the four rules of `flow/injector.py` some client
-gets past the header.
+Random numbers are near each other here, and streams short. And that this is not because nothing could go wrong: without
+any one of the four rules of `flow/injector.py` some client gets past the header.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def test_no_lie_gets_past_the_header(placement: HeaderPlacement, cookies: bool, 
         liar = lie(seed, placement, cookies, nodes)
         begun += len(liar.target.begun)
         told += len(list(liar.told_the_truth()))
-    assert told > SEEDS / 10 and begun > told, "most lies lead nowhere, but not all"
+    assert begun >= told > SEEDS / 10, "most lies lead nowhere, but not all"
 
 
 def some_lie_gets_past(off: str = "") -> bool:

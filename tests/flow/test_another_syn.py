@@ -17,11 +17,12 @@ OTHERS = (1, -1, 2, 700, -700, 65_536, (1 << 31) - 1, 1 << 31, 1 - (1 << 31))
 """How far another SYN's number is from the flow's own."""
 
 OVER = {State.CLOSED, State.RESET}
-UNANSWERED, OPEN, OVER_WHOLE = "unanswered", "open", "over"
+UNANSWERED, OPEN, HAS_HEADER, OVER_WHOLE = "unanswered", "open", "has the header", "over"
 RULE: dict[str, tuple[str, str]] = {
     OVER_WHOLE: ("begins", "begins"),
     UNANSWERED: ("goes on", "begins"),
     OPEN: ("goes on", "is asked"),
+    HAS_HEADER: ("is asked", "is asked"),
 }
 """What becomes of a SYN with the flow's own number, and of one with another."""
 
@@ -39,17 +40,19 @@ def flow(state: State, placement: HeaderPlacement | None, first: int = 1000, mar
 def kind_of(state: State, marks: int) -> str:
     if state in OVER:
         return OVER_WHOLE
+    if marks & HEADER_ACKED:
+        return HAS_HEADER
     return OPEN if marks & ANSWERED else UNANSWERED
 
 
 def test_every_kind_of_flow_has_a_rule() -> None:
-    kinds = {kind_of(state, marks) for state in State for marks in (0, ANSWERED)}
+    kinds = {kind_of(state, marks) for state in State for marks in (0, ANSWERED, ANSWERED | HEADER_ACKED)}
     assert kinds == set(RULE)
     assert {Syn(word) for row in RULE.values() for word in row} == set(Syn)
 
 
 @pytest.mark.parametrize("gets_header", [False, True])
-@pytest.mark.parametrize("marks", [0, HEADER_ACKED, ANSWERED, ANSWERED | HEADER_ACKED | HEADER_PAST])
+@pytest.mark.parametrize("marks", [0, ANSWERED, ANSWERED | HEADER_ACKED, ANSWERED | HEADER_ACKED | HEADER_PAST])
 @pytest.mark.parametrize("placement", list(HeaderPlacement))
 @pytest.mark.parametrize("state", list(State))
 def test_a_flow_with_a_header(state: State, placement: HeaderPlacement, marks: int, gets_header: bool) -> None:
@@ -64,11 +67,12 @@ def test_a_flow_with_a_header(state: State, placement: HeaderPlacement, marks: i
 
 
 @pytest.mark.parametrize(("state", "gets_header"), list(product(State, [False, True])))
-def test_a_flow_without_one_goes_on_unless_it_is_over_and_gets_one_now(state: State, gets_header: bool) -> None:
+def test_a_flow_without_one_goes_on_unless_it_gets_one_now(state: State, gets_header: bool) -> None:
     entry = flow(state, None)
+    begins = state in OVER or state in (State.SYN_SENT, State.SYN_RECEIVED, State.ACKNOWLEDGED)
+    now = Syn.BEGINS if begins else Syn.IS_ASKED
     for sequence in (0, 999, 1000, 1 << 31, NUMBERS - 1):
-        begins = gets_header and state in OVER
-        assert becomes_of_syn(entry, sequence, gets_header) is (Syn.BEGINS if begins else Syn.GOES_ON)
+        assert becomes_of_syn(entry, sequence, gets_header) is (now if gets_header else Syn.GOES_ON)
 
 
 def test_asking_changes_nothing_of_the_flow() -> None:

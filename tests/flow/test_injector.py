@@ -53,7 +53,7 @@ def test_the_table_is_complete() -> None:
 
 
 SAMPLES: dict[Start, tuple[int, int, int]] = {
-    Start.OLD: (-2, ACK, 0),
+    Start.OLD: (-2, RST, 0),
     Start.PROBE: (-1, ACK, 0),
     Start.BARE: (0, ACK, 0),
     Start.FIRST: (0, PSH | ACK, 5),
@@ -112,8 +112,9 @@ def test_what_depends_on_what_the_node_has_seen() -> None:
         (-1, FIN | ACK, 0, Start.EARLY),
         (-1, FIN | ACK, 1, Start.EARLY),
         (-1, RST, 0, Start.OLD),
-        (-1, RST, 1, Start.OLD),
-        (-2, ACK, 0, Start.OLD),
+        (-1, RST, 1, Start.EARLY),
+        (-2, ACK, 0, Start.EARLY),
+        (-2, RST | ACK, 0, Start.OLD),
         (-2, ACK, 1, Start.EARLY),
         (-2, ACK, 2, Start.EARLY),
         (-2, FIN | ACK, 0, Start.EARLY),
@@ -121,7 +122,8 @@ def test_what_depends_on_what_the_node_has_seen() -> None:
         (-1400, ACK, 1400, Start.EARLY),
         (-1400, ACK, 1401, Start.EARLY),
         ((1 << 31) - 1, ACK, 0, Start.BEYOND),
-        (-(1 << 31), ACK, 0, Start.OLD),
+        (-(1 << 31), ACK, 0, Start.EARLY),
+        (-(1 << 31), RST, 0, Start.OLD),
         (-(1 << 31), ACK, 65_000, Start.EARLY),
     ],
 )

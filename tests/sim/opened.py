@@ -21,6 +21,8 @@ AT_ONCE_S = 0.0025
 """Flows that were made within this are rivals: moments are told in whole milliseconds, and one more for a successor."""
 
 COOKIE_SPREAD = 32
+HANDSHAKE_BYTES = 0xFFFF
+"""A client sends no more before it has heard more than the SYN-ACK."""
 
 Key = tuple[SocketAddress, SocketAddress]
 """Source and target of a translation."""
@@ -69,7 +71,7 @@ class Opened:
     """The target believes that it is established, or did."""
     is_reset: bool = False
     in_doubt: bool = False
-    """A node died with one of its packets, and may have told of it."""
+    """A node died with one of its packets, and may have told of it; or a reset may have been of an older stream."""
     _closed: set[bool] = field(default_factory=set)
     """The sides that have sent a FIN: whether it is the client's."""
 
@@ -105,8 +107,12 @@ class Opened:
         self.heard_at = now
         if is_clients and self.is_near(seen):
             self.asked_at = now
+        is_of_handshake = -1 <= distance(seen.sequence, self.first) <= HANDSHAKE_BYTES
         if seen.flags & RST:
-            self.is_reset = True
+            if is_clients and not is_of_handshake:
+                self.in_doubt = True  # it ends the stream, unless that was half open just then
+            else:
+                self.is_reset = True
         elif seen.flags & FIN:
             self._closed.add(is_clients)
         elif is_clients and not seen.flags & SYN:

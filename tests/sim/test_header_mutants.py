@@ -22,6 +22,7 @@ from hyperplane.flow.journal import JournalWriter
 from hyperplane.flow.replication import Replication
 from hyperplane.snapshot import HeaderPlacement
 from hyperplane.wire.header_template import HeaderTemplate
+from hyperplane.wire.packet import RST, Packet
 from tests.sim.header_plan import AT_ONCE, WITH_PAYLOAD, HeaderPlan
 from tests.sim.notice import Patch, in_worlds
 from tests.sim.plan import Plan
@@ -178,8 +179,13 @@ def test_peers_do_not_hear_of_the_answer(monkeypatch: Patch) -> None:
 
 def test_a_reset_of_the_stream_before_ends_the_next(monkeypatch: Patch) -> None:
     """A client answers what is late of its last stream, and has begun another."""
-    monkeypatch.setattr(tracking, "_is_far_from_the_beginning", lambda packet, entry: False)
-    in_worlds(monkeypatch, RESET, lambda plan: replace(lagging(plan), headers=HeaderPlan()))
+    is_older = tracking._is_of_an_older_stream
+
+    def believes(packet: Packet, entry: FlowEntry, original: bool) -> bool:
+        return not packet.flags & RST and is_older(packet, entry, original)
+
+    monkeypatch.setattr(tracking, "_is_of_an_older_stream", believes)
+    in_worlds(monkeypatch, f"{RESET}|INV-4", lambda plan: replace(lagging(plan), headers=HeaderPlan()))
 
 
 def test_the_port_of_a_flow_that_made_way_rests_no_longer_than_others(monkeypatch: Patch) -> None:
