@@ -4,8 +4,6 @@ with inside_scratch(), KernelTarget(cookies=True, chance=Random(1)) as target:
     answers = target.meet(packet, now)
 """
 
-import fcntl
-import os
 import socket
 import struct
 from dataclasses import dataclass
@@ -13,16 +11,11 @@ from pathlib import Path
 from random import Random
 from types import TracebackType
 
-from pyroute2 import IPRoute
-
 from tests.cases import ACK, BALANCER, SYN, TARGET
 from tests.dissection import dissect
+from tests.netns.tun import Tun
 
-_TUNSETIFF = 0x400454CA
-_TUN, _NO_PACKET_INFORMATION = 0x0001, 0x1000
-"""linux/if_tun.h"""
-_DEVICE = "hp-tun"
-PACKET_BYTES_MAX = 65_535
+READ_BYTES_MAX = 65_536
 BEGINNING_BYTES = 128
 _ALWAYS, _NEVER = "2", "0"
 """Of net.ipv4.tcp_syncookies."""
@@ -40,7 +33,7 @@ class Accepted:
 
     def read(self) -> None:
         try:
-            self.data += self.talk.recv(PACKET_BYTES_MAX)
+            self.data += self.talk.recv(READ_BYTES_MAX)
         except (BlockingIOError, ConnectionError):
             return  # nothing now, or nothing any more
 
@@ -55,15 +48,7 @@ class KernelTarget:
         self._pairs: list[tuple[int, int]] = []
 
     def __enter__(self) -> "KernelTarget":
-        self._tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-        request = struct.pack("16sH22x", _DEVICE.encode(), _TUN | _NO_PACKET_INFORMATION)
-        fcntl.ioctl(self._tun, _TUNSETIFF, request)
-        with IPRoute() as kernel:
-            for device in ("lo", _DEVICE):
-                kernel.link("set", index=kernel.link_lookup(ifname=device)[0], state="up")
-            index = kernel.link_lookup(ifname=_DEVICE)[0]
-            kernel.addr("add", index=index, address=TARGET[0], prefixlen=32)
-            kernel.route("add", dst=f"{BALANCER[0]}/32", oif=index)
+        self._tun = Tun("hp-tun", TARGET[0], BALANCER[0])
         Path("/proc/sys/net/ipv4/tcp_syncookies").write_text(_ALWAYS if self._cookies else _NEVER)
         self._listener = socket.socket()
         self._listener.bind(TARGET)
@@ -77,13 +62,13 @@ class KernelTarget:
         for accepted in self.begun:
             accepted.talk.close()
         self._listener.close()
-        os.close(self._tun)
+        self._tun.close()
 
     # --- what a liar asks of it --------------------------------------------------------------------
 
     def meet(self, packet: bytes, now: float) -> list[bytes]:
         """One packet comes in. Gives what the kernel has sent by now; later words come with a later packet."""
-        os.write(self._tun, packet)
+        self._tun.write(packet)
         return self._sent()
 
     def pairs(self, isns: list[int]) -> list[tuple[int, int]]:
@@ -110,20 +95,13 @@ class KernelTarget:
 
     def _sent(self) -> list[bytes]:
         sent = []
-        while (packet := self._next()) is not None:
-            if packet[0] >> 4 == 4:  # the kernel looks for routers of IPv6
-                sent.append(packet)
-                seen = dissect(packet)
-                if seen.flags & (SYN | ACK) == SYN | ACK:
-                    self._pairs.append((seen.acknowledgment - 1, seen.sequence))
+        while (packet := self._tun.read()) is not None:
+            sent.append(packet)
+            seen = dissect(packet)
+            if seen.flags & (SYN | ACK) == SYN | ACK:
+                self._pairs.append((seen.acknowledgment - 1, seen.sequence))
         self._serve()
         return sent
-
-    def _next(self) -> bytes | None:
-        try:
-            return os.read(self._tun, PACKET_BYTES_MAX)
-        except BlockingIOError:
-            return None
 
     def _serve(self) -> None:
         while True:
