@@ -52,9 +52,9 @@ def inject_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: I
     """Make this packet one of the longer stream, or of the longer datagrams."""
     passage.added_bytes = 0
     passage.leading = ()
+    packet = passage.packet
     if passage.error is not None:
         return None
-    packet = passage.packet
     original = passage.direction is _ORIGINAL
     if packet.protocol != TCP:
         return _lead_datagram(plane, passage, entry, injection) if original else None
@@ -62,28 +62,27 @@ def inject_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: I
     if packet.length > out.mtu and does_not_fit(packet, out):
         return too_big(plane, passage, out)  # now, because the answer quotes what its receiver has sent
     if not original:
-        _to_client(plane, passage, entry, injection)
-    elif not packet.flags & SYN:  # a SYN's number is the client's own
-        return _to_target(plane, passage, entry, injection)
-    return None
-
-
-def _to_target(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> Verdict | None:
-    packet = passage.packet
-    sequence = packet.sequence
+        if packet.flags & ACK:
+            _to_client(plane, passage, entry, injection)
+        return None
+    if packet.flags & SYN:  # its number is the client's own
+        return None
     if injection.opening is not None:
         return _open(plane, passage, entry, injection, injection.opening)
+    sequence, first = packet.sequence, injection.first
     # Nearly every segment of an open stream is near its beginning, or of a stream that is known to be long.
     # That it is long only the target's acknowledgments say: a client may forge its own numbers, and what is before the
     # first byte would be behind the header then.
-    if sequence - injection.first & MASK >= LONG_STREAM_BYTES and not injection.marks & HEADER_PAST:
-        beyond = distance(sequence, injection.first)
-        if beyond < 0:
-            emission = injection.emission(sequence, packet.flags, packet.end - packet.payload)
-            if emission is Emission.REFUSE and plane.protections.refuses:
-                return DROPS[DropReason.BEFORE_FIRST_BYTE]
-            if emission is not Emission.SHIFT:
-                return None
+    if (
+        sequence - first & MASK >= LONG_STREAM_BYTES
+        and not injection.marks & HEADER_PAST
+        and distance(sequence, first) < 0
+    ):
+        emission = injection.emission(sequence, packet.flags, packet.end - packet.payload)
+        if emission is Emission.REFUSE and plane.protections.refuses:
+            return DROPS[DropReason.BEFORE_FIRST_BYTE]
+        if emission is not Emission.SHIFT:
+            return None
     number = sequence + injection.length & MASK
     if number - packet.acknowledgment - injection.cookies & MASK <= 2 * COOKIE_SPREAD:
         number = _spoil_cookie(plane, passage, entry, number)
@@ -105,16 +104,17 @@ def _spoil_cookie(plane: Plane, passage: Passage, entry: FlowEntry, number: int)
 
     An ACK with nothing behind it says the same from anywhere in the target's window. What has data keeps its number,
     and acknowledges less; such an ACK goes before it, or the target would wait: for its last bytes to be acknowledged,
-    before it sends more (RFC 1122 section 4.2.3.4).
+    before it sends more (RFC 1122 section 4.2.3.4). A FIN alone may begin what it likes: that stream has no byte.
     """
     packet = passage.packet
-    left_ms = entry.born_ms + SYN_COOKIE_LIFE_S * 1000 - int(passage.now * 1000)
-    is_young = left_ms % BORN_MODULUS < BORN_MODULUS // 2
-    if not is_young or packet.flags & (ACK | RST) != ACK or not plane.protections.spoils:
+    if packet.flags & (ACK | RST) != ACK or not plane.protections.spoils:
         return number
+    left_ms = entry.born_ms + SYN_COOKIE_LIFE_S * 1000 - int(passage.now * 1000)
+    if left_ms % BORN_MODULUS >= BORN_MODULUS // 2:
+        return number  # no target believes it any more
     elsewhere = number + _OFF_THE_LINE & MASK
-    if packet.payload == packet.end and not packet.flags & FIN:
-        return elsewhere
+    if packet.payload == packet.end:
+        return number if packet.flags & FIN else elsewhere
     passage.leading += (acknowledging(passage, entry, elsewhere),)
     put_acknowledgment(packet, packet.acknowledgment - _OFF_THE_LINE & MASK)
     return number
@@ -171,8 +171,6 @@ def _open(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection
 def _to_client(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> None:
     """Acknowledgment, SACK and window, as if there were no header."""
     packet = passage.packet
-    if not packet.flags & ACK:
-        return
     length = injection.length
     beyond = packet.acknowledgment - injection.first & MASK
     if injection.opening is None and (length < beyond < LONG_STREAM_BYTES or injection.marks & HEADER_PAST):

@@ -93,7 +93,11 @@ def find(plane: Plane, passage: Passage) -> Verdict | None:
     entry = flows.get(passage.key)
     if (
         entry is None
-        or (entry.injection is not None and passage.packet.protocol == TCP)
+        or (
+            entry.injection is not None
+            and plane.replication.informed_at != passage.now
+            and passage.packet.protocol == TCP
+        )
         or passage.now - entry.seen_at > entry.timeout_s
         or entry.state != _ESTABLISHED
         or passage.packet.flags & _SYN_OR_RST

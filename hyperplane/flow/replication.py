@@ -60,7 +60,9 @@ class Replication:
         """Whether flows were passed over, because their ENI is not known here, or not served by this node."""
         self._places: dict[tuple[int, bytes], bool] = {}
         self._walked_at = -1.0
-        self._batch_at = self._informed_at = -1.0
+        self._batch_at = -1.0
+        self.informed_at = -1.0
+        """The `now` of the batch before which all that the peers have told was taken in."""
         self._carrying: list[FlowEntry] = []
         self._to_tell: list[FlowEntry] = []
         self._interval_s = REFRESH_INTERVAL_S
@@ -241,7 +243,10 @@ class Replication:
     def begin_batch(self, now: float) -> None:
         """Packets were read together, just now: `inform_batch` needs to read the peers' news once for all of them."""
         self._batch_at = now
-        self._informed_at = -1.0
+        self.informed_at = now
+        for reader in self._peers.values():
+            if reader.behind:
+                self.informed_at = -1.0
 
     def inform_batch(self, now: float) -> bool:
         """`take_in_news`, but once is enough for packets that were read together and carry the batch's `now`.
@@ -249,11 +254,11 @@ class Replication:
         Whatever made a peer's packet leave was told before it left (INV-5), so before its answer was read. What
         is told later is of packets that are on their way at the same time as these; no order holds between them.
         """
-        if self._informed_at == now:
+        if self.informed_at == now:
             return True
         all_read = self.take_in_news(now)
         if all_read and self._batch_at == now:
-            self._informed_at = now
+            self.informed_at = now
         return all_read
 
     def _walk_on(self, now: float) -> bool:

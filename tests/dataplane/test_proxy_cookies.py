@@ -3,7 +3,8 @@
 Such a target takes both numbers from the client's ACK, and believes it if they fit together: a client that has been
 told of as many bytes as it has sent, header included, would begin a stream behind the header. So what lies on that line
 gets other numbers, for as long as a cookie may hold: an ACK alone a larger one of its own, data an older
-acknowledgment, and before it an ACK alone that says what it said. All else passes as it is.
+acknowledgment, and before it an ACK alone that says what it said. All else passes as it is: a FIN alone, too, behind
+which no stream has a byte.
 """
 
 from collections.abc import Callable, Iterator
@@ -78,7 +79,7 @@ class Line:
         leading: tuple[bytes, ...] = ()
         if lower and not payload and flags == ACK:
             fields["sequence"] = (fields["sequence"] + APART) % NUMBERS
-        elif lower and not flags & RST:  # that begins nothing
+        elif lower and payload and not flags & RST:  # that begins nothing
             leading = (self.ack(fields),)
             fields["acknowledgment"] = (fields["acknowledgment"] - APART) % NUMBERS
         out = cases.tcp(self.road.balancer, self.road.target, flags=flags, **fields)
@@ -109,6 +110,7 @@ def beyond(line: Line, off: int, lower: bool) -> Iterator[Step]:
     for place in (1, 8, 1400):
         yield line.shifted(ACK, place, off, lower=lower)
         yield line.shifted(PSH | ACK, place, off, b"data", lower)
+        yield line.shifted(FIN | ACK, place, off, b"last data", lower)
         yield line.shifted(FIN | ACK, place, off, lower=lower)
 
 
@@ -240,11 +242,11 @@ def test_nothing_else_is_ever_changed(
     seen = dissect(out.packet)
     age = int(now * 1000) - the_flow(node).born_ms
     lower = abs(off) <= SPREAD and age <= LIFE_S * 1000
-    is_bare = not size and not flags & FIN
+    is_bare, has_data = not size and not flags & FIN, size > 0
     fields["sequence"] = (fields["sequence"] + line.road.length) % NUMBERS
-    assert out.leading == ((line.ack(fields),) if lower and not is_bare else ())
+    assert out.leading == ((line.ack(fields),) if lower and has_data else ())
     assert seen.sequence == (fields["sequence"] + APART * (lower and is_bare)) % NUMBERS
-    assert seen.acknowledgment == (fields["acknowledgment"] - APART * (lower and not is_bare)) % NUMBERS
+    assert seen.acknowledgment == (fields["acknowledgment"] - APART * (lower and has_data)) % NUMBERS
     assert (seen.flags, seen.payload, seen.sums_are_right) == (flags, bytes(size), True)
 
 

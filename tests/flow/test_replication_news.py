@@ -32,8 +32,8 @@ def test_what_comes_at_another_moment_is_of_another_batch() -> None:
     """A shell that forgets to begin a batch is slow, not wrong."""
     zone = MemoryZone()
     maker, other = zone.node(0), zone.node(1)
-    other.dataplane.begin_batch(1.0)
     assert maker.send(tcp(client(0), ENDPOINT, flags=SYN), DOOR, 1.0).accepted
+    other.dataplane.begin_batch(1.0)
     assert other.send(tcp(client(0), ENDPOINT, flags=ACK), DOOR, 1.0).accepted
     assert maker.send(tcp(client(1), ENDPOINT, flags=SYN), DOOR, 1.0).accepted
     assert other.send(tcp(client(1), ENDPOINT, flags=ACK), DOOR, 1.1).accepted
