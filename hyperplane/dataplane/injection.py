@@ -52,9 +52,9 @@ def inject_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: I
     """Make this packet one of the longer stream, or of the longer datagrams."""
     passage.added_bytes = 0
     passage.leading = ()
-    packet = passage.packet
     if passage.error is not None:
         return None
+    packet = passage.packet
     original = passage.direction is _ORIGINAL
     if packet.protocol != TCP:
         return _lead_datagram(plane, passage, entry, injection) if original else None
@@ -62,27 +62,28 @@ def inject_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: I
     if packet.length > out.mtu and does_not_fit(packet, out):
         return too_big(plane, passage, out)  # now, because the answer quotes what its receiver has sent
     if not original:
-        if packet.flags & ACK:
-            _to_client(plane, passage, entry, injection)
-        return None
-    if packet.flags & SYN:  # its number is the client's own
-        return None
+        _to_client(plane, passage, entry, injection)
+    elif not packet.flags & SYN:  # a SYN's number is the client's own
+        return _to_target(plane, passage, entry, injection)
+    return None
+
+
+def _to_target(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> Verdict | None:
+    packet = passage.packet
+    sequence = packet.sequence
     if injection.opening is not None:
         return _open(plane, passage, entry, injection, injection.opening)
-    sequence, first = packet.sequence, injection.first
     # Nearly every segment of an open stream is near its beginning, or of a stream that is known to be long.
     # That it is long only the target's acknowledgments say: a client may forge its own numbers, and what is before the
     # first byte would be behind the header then.
-    if (
-        sequence - first & MASK >= LONG_STREAM_BYTES
-        and not injection.marks & HEADER_PAST
-        and distance(sequence, first) < 0
-    ):
-        emission = injection.emission(sequence, packet.flags, packet.end - packet.payload)
-        if emission is Emission.REFUSE and plane.protections.refuses:
-            return DROPS[DropReason.BEFORE_FIRST_BYTE]
-        if emission is not Emission.SHIFT:
-            return None
+    if sequence - injection.first & MASK >= LONG_STREAM_BYTES and not injection.marks & HEADER_PAST:
+        beyond = distance(sequence, injection.first)
+        if beyond < 0:
+            emission = injection.emission(sequence, packet.flags, packet.end - packet.payload)
+            if emission is Emission.REFUSE and plane.protections.refuses:
+                return DROPS[DropReason.BEFORE_FIRST_BYTE]
+            if emission is not Emission.SHIFT:
+                return None
     number = sequence + injection.length & MASK
     if number - packet.acknowledgment - injection.cookies & MASK <= 2 * COOKIE_SPREAD:
         number = _spoil_cookie(plane, passage, entry, number)
@@ -171,6 +172,8 @@ def _open(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection
 def _to_client(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> None:
     """Acknowledgment, SACK and window, as if there were no header."""
     packet = passage.packet
+    if not packet.flags & ACK:
+        return
     length = injection.length
     beyond = packet.acknowledgment - injection.first & MASK
     if injection.opening is None and (length < beyond < LONG_STREAM_BYTES or injection.marks & HEADER_PAST):
