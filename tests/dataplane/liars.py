@@ -136,6 +136,8 @@ class Target:
             self._begin(seen.source, known)
         if not known.expected - WINDOW <= place <= known.expected + WINDOW or not -WINDOW <= acked <= known.sent:
             return [self._challenge(seen.source, known)]
+        if known.finished:  # nothing follows a FIN (RFC 9293 section 3.10.7.4, seventh)
+            return [self._challenge(seen.source, known)]
         for at, byte in enumerate(seen.payload, place):
             if known.expected <= at < known.expected + WINDOW:
                 known.bytes_at.setdefault(at, byte)
