@@ -120,13 +120,9 @@ UNASKED_BYTES_MAX = 1 << 24
 """What a target may send before it acknowledges a header, as far as a node believes that it is this stream's. Our
 choice: several windows of most clients, and one number in 256 for a stream that is not this one."""
 
-SYN_COOKIE_LIFE_S = 240
-"""So long after a flow's SYN its target may still believe a cookie: Linux for two minutes after its SYN-ACK
-(MAX_SYNCOOKIE_AGE), which may come a minute after the SYN. Our choice: one minute more."""
-
-COOKIE_SPREAD = 32
-"""Numbers on either side that a cookie may be good for: Linux adds the segment size's place in a table of four, others
-have eight. Our choice: four times that."""
+COOKIE_SPREAD = 7
+"""Numbers on either side that a SYN cookie may be good for: Linux adds the segment size's place in a table, which has
+four places, and had eight before version 3.6 (net/ipv4/syncookies.c, msstab). Our choice: eight."""
 
 WINDOW_BYTES_MAX = 1 << 30
 """The largest window (RFC 7323 section 2.3): no number in use is further behind than this."""
@@ -247,8 +243,7 @@ assert PORT_PREFERENCES_MAX < PORT_PROBES_MAX, "a preference must not use up all
 assert GENERATIONS_MAX * NODES_PER_ZONE_MAX <= 65_536, "queue numbers have 16 bits"
 assert min(TCP_IDLE_TIMEOUT_S_MIN, PORT_REST_S) > FLOWS_PER_NODE_MAX / REFRESHES_PER_S_MAX, "ages travel in time"
 assert JOURNAL_ROW_BYTES % 8 == 0, "a row's word must be aligned"
-assert SYN_COOKIE_LIFE_S >= HALF_OPEN_TIMEOUT_S + 120, "no cookie of Linux's outlives this"
-assert PORT_REST_S + CLOSING_TIMEOUT_S >= 120, "nor the rest of a port whose flow made way for another"
+assert PORT_REST_S + CLOSING_TIMEOUT_S >= 120, "no cookie of Linux's outlives the rest of a port whose flow made way"
 assert LONG_STREAM_BYTES * 2 <= WINDOW_BYTES_MAX, "who knows nothing of a stream can learn that it is long"
 assert HEADER_RESENT_AFTER_S * (2**HEADER_RESENDS_MAX - 1) > HALF_OPEN_TIMEOUT_S, "a header outlasts a half-open flow"
 assert FLOWS_PER_NODE_MAX * JOURNAL_ROW_BYTES <= 1 << 30, "a journal stays mappable"

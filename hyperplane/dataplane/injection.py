@@ -21,12 +21,12 @@ from hyperplane.dataplane.header_emission import (
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.verdict import DROPS, DropReason, Verdict
-from hyperplane.flow.entry import BORN_MODULUS, FlowEntry
+from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.injector import HEADER_PAST, Emission, Injection
 from hyperplane.flow.key import Direction
 from hyperplane.flow.opening import Opening
 from hyperplane.flow.tcp_state import State
-from hyperplane.limits import COOKIE_SPREAD, LONG_STREAM_BYTES, QUEUED_BYTES_MAX, SYN_COOKIE_LIFE_S
+from hyperplane.limits import COOKIE_SPREAD, LONG_STREAM_BYTES, QUEUED_BYTES_MAX
 from hyperplane.nat.rewrite import insert_payload
 from hyperplane.nat.sequence import (
     MASK,
@@ -86,7 +86,7 @@ def _to_target(plane: Plane, passage: Passage, entry: FlowEntry, injection: Inje
                 return None
     number = sequence + injection.length & MASK
     if number - packet.acknowledgment - injection.cookies & MASK <= 2 * COOKIE_SPREAD:
-        number = _spoil_cookie(plane, passage, entry, number)
+        _spoil_cookie(plane, passage, entry, injection)
     put_sequence(packet, number)
     return None
 
@@ -95,30 +95,28 @@ def _put_behind(plane: Plane, passage: Passage, entry: FlowEntry, injection: Inj
     """Shift a client's segment by so many bytes of the header."""
     number = passage.packet.sequence + by & MASK
     if injection.is_cookie(number, passage.packet.acknowledgment):
-        number = _spoil_cookie(plane, passage, entry, number)
+        _spoil_cookie(plane, passage, entry, injection)
     put_sequence(passage.packet, number)
 
 
-def _spoil_cookie(plane: Plane, passage: Passage, entry: FlowEntry, number: int) -> int:
+def _spoil_cookie(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> None:
     """A target which remembers the stream must hear all that a segment says; to one that remembers nothing it must not
-    be the end of a handshake. Returns the number that the segment gets instead of `number`.
+    be the end of a handshake.
 
-    An ACK with nothing behind it says the same from anywhere in the target's window. What has data keeps its number,
-    and acknowledges less; such an ACK goes before it, or the target would wait: for its last bytes to be acknowledged,
-    before it sends more (RFC 1122 section 4.2.3.4). A FIN alone may begin what it likes: that stream has no byte.
+    So it keeps its number, and acknowledges less: what it asks is answered, and what it carries is taken. What it
+    acknowledges goes before it, in an ACK with the next number that is no cookie's. That is in the target's window, if
+    there is room, and the same for all that acknowledges as much: RFC 9293 section 3.10.7.4 takes a window only from a
+    number that is not older than the last one's. A FIN alone may begin what it likes: that stream has no byte.
     """
     packet = passage.packet
     if packet.flags & (ACK | RST) != ACK or not plane.protections.spoils:
-        return number
-    left_ms = entry.born_ms + SYN_COOKIE_LIFE_S * 1000 - int(passage.now * 1000)
-    if left_ms % BORN_MODULUS >= BORN_MODULUS // 2:
-        return number  # no target believes it any more
-    elsewhere = number + _OFF_THE_LINE & MASK
-    if packet.payload == packet.end:
-        return number if packet.flags & FIN else elsewhere
+        return
+    if packet.flags & FIN and packet.payload == packet.end:
+        return
+    acknowledgment = packet.acknowledgment
+    elsewhere = acknowledgment + injection.cookies + _OFF_THE_LINE & MASK
     passage.leading += (acknowledging(passage, entry, elsewhere),)
-    put_acknowledgment(packet, packet.acknowledgment - _OFF_THE_LINE & MASK)
-    return number
+    put_acknowledgment(packet, acknowledgment - _OFF_THE_LINE & MASK)
 
 
 # --- before the header is acknowledged -----------------------------------------------------

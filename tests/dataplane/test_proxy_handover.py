@@ -6,6 +6,7 @@ import pytest
 
 from hyperplane.dataplane.verdict import DropReason
 from hyperplane.flow import replication
+from hyperplane.flow.replication import Replication
 from tests.cases import ACK, CLIENT, ENDPOINT, PSH, RST, SYN, TARGET, tcp, udp
 from tests.dataplane.handed_stream import QUESTION, SCRIPT, STEPS, UPS, HandedStream, read_news
 from tests.dataplane.header_road import PLAIN_WAYS, Way, name_of
@@ -136,6 +137,34 @@ def until_accepted(node: Node, packet: bytes, eni: int) -> Outcome:
         assert drops < 20
     assert drops
     return out
+
+
+@pytest.mark.parametrize("way", PLAIN_WAYS, ids=name_of)
+def test_pp_34_nor_does_one_that_has_read_all_news_and_is_not_through_with_what_is_old(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose ring was lapped: what it knows of a tuple may be an older stream, and the next one's row is still unread.
+    A batch that begins with no news is not informed by that."""
+    stream = stream_of(way)
+    here, late = stream.zone.node(0), stream.zone.node(2)
+    for number in range(5):
+        assert here.send(udp((CLIENT[0], 50_000 + number), (ENDPOINT[0], DATAGRAM_PORT), b"q"), DOOR).accepted
+    for number in range(7):
+        stream.plays(number, here)
+    late.dataplane.settle(1.0)
+    for reader in late.dataplane.peers.values():
+        reader.rebuild()
+    monkeypatch.setattr(Replication.take_in, "__defaults__", (1,))
+    drops = 0
+    while True:
+        now = 1.0 + drops / 1000
+        late.dataplane.begin_batch(now)
+        out = late.send(stream.packet(PSH | ACK, b"?"), DOOR, now)
+        if out.accepted:
+            break
+        assert out.reason is DropReason.CATCHING_UP
+        drops += 1
+    assert 1 < drops < 20
 
 
 @pytest.mark.parametrize("way", PLAIN_WAYS, ids=name_of)

@@ -1,7 +1,8 @@
 """Two kernels' sockets talk through the nodes, and neither waits for what the other has said already.
 
-What says enough for the end of a handshake gets other numbers (`tests/dataplane/test_proxy_cookies.py`): a request and
-an answer whose lengths differ by the header's. The kernel as judge: nothing had to be sent twice.
+What says enough for the end of a handshake acknowledges less (`tests/dataplane/test_proxy_cookies.py`): a request and
+an answer whose lengths differ by the header's. The kernels as judges: nothing had to be sent twice, who asked was
+answered, and no window was missed.
 """
 
 import socket
@@ -18,8 +19,10 @@ from hyperplane.dataplane import injection
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.flow.entry import FlowEntry
-from hyperplane.nat.sequence import MASK, put_acknowledgment
+from hyperplane.flow.injector import Injection
+from hyperplane.nat.sequence import MASK, put_acknowledgment, put_sequence
 from hyperplane.snapshot import HeaderPlacement
+from hyperplane.wire.packet import Packet
 from netns.namespace import inside_scratch
 from tests.cases import BALANCER, CLIENT, ENDPOINT, TARGET
 from tests.header_oracle import proxy_header
@@ -31,17 +34,23 @@ pytestmark = pytest.mark.netns
 PATIENCE_S = 20.0
 """A bound, not a measure: a kernel that waits says so by what it has sent twice."""
 READ_BYTES_MAX = 65_536
-_UNACKED, _TOTAL_RETRANS = 24, 100
+_PROBES, _UNACKED, _TOTAL_RETRANS, _BYTES_RECEIVED = 3, 24, 100, 128
 """linux/tcp.h: offsets in tcp_info."""
 QUESTION_BYTES = 80
 ON_LINE, OFF_LINE = QUESTION_BYTES + 100, QUESTION_BYTES + 300
+UNANSWERED_MAX = 2
+CLIENT_ROOM_BYTES, LONG_ANSWER_BYTES = 4096, 40_000
 EVENT = b"one small event more"
 
 
 class Path:
     """From a socket of the consumer's to one of the provider's, each packet by the other node."""
 
-    def __init__(self, placement: HeaderPlacement | None) -> None:
+    def __init__(self, placement: HeaderPlacement | None, client_room_bytes: int = 0) -> None:
+        """`client_room_bytes`: of its socket; 0 is its kernel's choice."""
+        self._client_room_bytes = client_room_bytes
+        self.from_client = 0
+        """How many packets its kernel has sent."""
         self._zone = MemoryZone(snapshot_of(placement=placement))
         self._nodes = cycle((0, 1))
         self._began = monotonic()
@@ -60,6 +69,8 @@ class Path:
 
     def connected(self) -> tuple[socket.socket, socket.socket]:
         client = socket.socket()
+        if self._client_room_bytes:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._client_room_bytes)
         client.bind((CLIENT[0], 0))
         client.setblocking(False)
         client.connect_ex(ENDPOINT)
@@ -92,6 +103,7 @@ class Path:
         return 1.0 + monotonic() - self._began
 
     def _pass(self, packet: bytes, of_client: bool) -> None:
+        self.from_client += of_client
         out = self._zone.node(next(self._nodes)).send(packet, DOOR if of_client else EXIT, self._now)
         assert out.accepted, out
         for leading in out.leading:
@@ -103,9 +115,9 @@ def readable(it: socket.socket) -> bool:
     return bool(select([it], [], [], 0)[0])
 
 
-def told(it: socket.socket, offset: int) -> int:
+def told(it: socket.socket, offset: int, kind: str = "I") -> int:
     """A number that its kernel keeps of the connection."""
-    return int(struct.unpack_from("I", it.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), offset)[0])
+    return int(struct.unpack_from(kind, it.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), offset)[0])
 
 
 def knows_or_asks(it: socket.socket) -> bool:
@@ -159,10 +171,9 @@ def test_no_small_answer_waits(placement: HeaderPlacement | None, answer_bytes: 
     assert talk(placement, answer_bytes, word) == (0, 0)
 
 
-def deaf(plane: Plane, passage: Passage, entry: FlowEntry, number: int) -> int:
-    """A cookie is spoilt by an older acknowledgment alone: its target does not hear that all has come."""
-    put_acknowledgment(passage.packet, passage.packet.acknowledgment - 65 & MASK)
-    return number
+def deaf(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> None:
+    """Less is acknowledged, and nothing says the rest: a target does not hear that all has come."""
+    put_acknowledgment(passage.packet, passage.packet.acknowledgment - 15 & MASK)
 
 
 @pytest.mark.parametrize("word", [b"", b"go on"], ids=["listens", "speaks"])
@@ -170,3 +181,83 @@ def test_one_that_does_not_hear_of_its_last_bytes_does(word: bytes, monkeypatch:
     monkeypatch.setattr(injection, "_spoil_cookie", deaf)
     _, again = talk(HeaderPlacement.ON_FIRST_ACK_WITH_PAYLOAD, ON_LINE, word)
     assert again
+
+
+# --- who asks is answered ------------------------------------------------------------------
+
+
+def asks_again(placement: HeaderPlacement | None, answer_bytes: int) -> bool:
+    """A client is silent, and asks each second whether its target lives. Whether it is still content after it has asked
+    twice as often as it would without an answer."""
+    with inside_scratch(), Path(placement) as path:
+        it = Talk(path)
+        with it.client as client, it.target as target:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, number in (
+                (socket.TCP_KEEPIDLE, 1),
+                (socket.TCP_KEEPINTVL, 1),
+                (socket.TCP_KEEPCNT, UNANSWERED_MAX),
+            ):
+                client.setsockopt(socket.IPPROTO_TCP, option, number)
+            header = proxy_header(client.getsockname(), ENDPOINT, "vpce-1") if placement else b""
+            it.say(client, bytes(QUESTION_BYTES), header + bytes(QUESTION_BYTES))
+            it.say(target, bytes(answer_bytes))
+            path.carry(lambda: knows_or_asks(target))
+            asked = path.from_client + 2 * UNANSWERED_MAX
+            path.carry(lambda: path.from_client > asked or readable(client))
+            return not readable(client)  # or its kernel has given up
+
+
+@pytest.mark.parametrize(
+    ("placement", "answer_bytes"),
+    [
+        (None, ON_LINE),
+        (HeaderPlacement.ON_FIRST_ACK, ON_LINE),
+        (HeaderPlacement.ON_FIRST_ACK_WITH_PAYLOAD, ON_LINE),
+        (HeaderPlacement.ON_FIRST_ACK_WITH_PAYLOAD, OFF_LINE),
+    ],
+)
+def test_pp_20_a_keep_alive_is_answered(placement: HeaderPlacement | None, answer_bytes: int) -> None:
+    assert asks_again(placement, answer_bytes)
+
+
+def test_pp_20_one_with_another_number_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a cookie was once spoilt: a question becomes a statement."""
+    spoilt: list[Passage] = []
+
+    def put(packet: Packet, number: int) -> None:
+        put_sequence(packet, number + 15 * len(spoilt) & MASK)
+        spoilt.clear()
+
+    monkeypatch.setattr(injection, "_spoil_cookie", lambda plane, passage, entry, it: spoilt.append(passage))
+    monkeypatch.setattr(injection, "put_sequence", put)
+    assert not asks_again(HeaderPlacement.ON_FIRST_ACK_WITH_PAYLOAD, ON_LINE)
+
+
+# --- who reads late gets everything --------------------------------------------------------
+
+
+def reads_late(placement: HeaderPlacement | None, question_bytes: int, word: bytes) -> int:
+    """A client's window is shut by an answer that it does not read; it says a word, and reads at last. Gives how many
+    bytes it had when its window was shut."""
+    with inside_scratch(), Path(placement, CLIENT_ROOM_BYTES) as path:
+        it = Talk(path)
+        with it.client as client, it.target as target:
+            header = proxy_header(client.getsockname(), ENDPOINT, "vpce-1") if placement else b""
+            it.say(client, bytes(question_bytes), header + bytes(question_bytes))
+            target.send(bytes(LONG_ANSWER_BYTES))
+            path.carry(lambda: told(target, _PROBES, "B") > 0)
+            shut_at = told(client, _BYTES_RECEIVED, "Q")
+            if word:
+                it.say(client, word)
+            it.hear(client, bytes(LONG_ANSWER_BYTES))
+            return shut_at
+
+
+@pytest.mark.parametrize("word", [b"", bytes(5), bytes(40)])
+@pytest.mark.parametrize("placement", list(HeaderPlacement))
+def test_pp_21_a_window_that_opens_is_heard_of(placement: HeaderPlacement, word: bytes) -> None:
+    """On the line, and as its client goes beyond it."""
+    shut_at = reads_late(placement, QUESTION_BYTES, b"")
+    for off in (-7, 0, 7):
+        assert reads_late(placement, shut_at - 100 + off, word) == shut_at

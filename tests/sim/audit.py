@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hyperplane.dataplane.verdict import Reply
+from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.journal import JournalReader
 from hyperplane.flow.key import SUFFIX_BYTES, parts_of
 from hyperplane.wire.packet import ChecksumState
@@ -33,6 +34,7 @@ TARGETS = {("10.9.3.20", 8080), ("10.9.4.20", 8080), ("10.9.3.20", 9053), ("10.9
 IDLE_S, HALF_OPEN_S, CLOSING_S, REST_S = 350.0, 60.0, 120.0, 60.0
 ONE_CALL = 1 << 16
 """More bytes than any call sends."""
+TICK_MAX_S = 4.0
 SLACK_S = 12.0
 """Ticks are up to 4 s apart here, and ages travel with them. (How exact timers are is tested elsewhere.)"""
 
@@ -143,7 +145,7 @@ class Audit:
     def _same_translation(self, index: int, thread: Thread, seen: Seen) -> None:
         """INV-4. Only a flow that has ended, or two nodes at the very same instant, may lead to another."""
         now = self.world.now
-        if seen.source in thread.former and now == thread.made_at:
+        if seen.source in thread.former and (now == thread.made_at or self._is_switched_on(index, thread, seen)):
             return
         if thread.source in (None, seen.source) and thread.target in (None, seen.destination):
             if thread.source is None:
@@ -164,11 +166,27 @@ class Audit:
 
     def _made_at_once(self, index: int, thread: Thread, seen: Seen) -> bool:
         """Whether the flow that this packet belongs to was made at the same moment as the one known so far."""
+        entry = self._flow_of(index, seen)
+        return entry is not None and abs(entry.born_ms / 1000 - thread.made_at) < 0.002
+
+    def _is_switched_on(self, index: int, thread: Thread, seen: Seen) -> bool:
+        """Whether a flow with a header has taken the place of one without, just now: for an established flow without
+        nobody reads the news, so a node may know of that one only, until it reads them anyway."""
+        entry = self._flow_of(index, seen)
+        return entry is not None and entry.injection is None and self.world.now - thread.made_at <= TICK_MAX_S
+
+    def _flow_of(self, index: int, seen: Seen) -> FlowEntry | None:
+        """The flow of this node that a packet has left by."""
         for entry in self.world.zone.nodes[index].dataplane.plane.table:
             _, _, source_port, _ = parts_of(entry.translated_key[:-SUFFIX_BYTES])
             if source_port == seen.source[1] and entry.protocol == seen.protocol:
-                return abs(entry.born_ms / 1000 - thread.made_at) < 0.002
-        return False
+                return entry
+        return None
+
+    def keeps_alive(self, opened: Opened) -> None:
+        """What is dropped before a stream's first byte is still its client's word."""
+        thread = self.threads[(*opened.user, TCP)]
+        thread.touched_at = thread.asked_at = self.world.now
 
     def succeeds(self, opened: Opened) -> None:
         """Another stream of a client's begins, by another source: so it must be where targets get headers."""
@@ -179,7 +197,7 @@ class Audit:
             assert thread.source is not None
             is_rival = abs(opened.made_at - thread.made_at) < AT_ONCE_S
             thread.rivals = thread.rivals | {thread.source, source} if is_rival else frozenset()
-            thread.former = (thread.former if thread.made_at == now else frozenset()) | {thread.source}
+            thread.former = (thread.former if now - thread.made_at <= TICK_MAX_S else frozenset()) | {thread.source}
         thread.made_at, thread.source, thread.target = now, source, target
 
     def _is_forgotten(self, use: Use) -> bool:
@@ -266,7 +284,7 @@ class Audit:
             return
         if thread.target is not None and self.world.restarted_at[thread.target] >= thread.began_at:
             return
-        if self.headers.is_cookie_too_old(call):
+        if self.headers.is_cookie_too_old(call) or self.headers.is_switched_on(call):
             return
         timeout_s = {"opening": HALF_OPEN_S, "closing": CLOSING_S}.get(call.phase, IDLE_S)
         if thread.confirmed_at < thread.began_at:

@@ -61,8 +61,11 @@ class HeaderFlows:
         if reason is DropReason.STRAY_SYN_ACK:
             self._strayed(packet)
         elif reason is DropReason.BEFORE_FIRST_BYTE:
-            seen = dissect(packet)
-            self.standing[eni, seen.source].hear(seen, True, self.world.now)
+            seen, now = dissect(packet), self.world.now
+            opened = self.standing[eni, seen.source]
+            self._hear(opened, seen, True)
+            opened.asked_at = now
+            self.world.audit.keeps_alive(opened)
 
     def _strayed(self, packet: bytes) -> None:
         """A SYN-ACK was dropped. If it answers the same SYN in another way, the target has forgotten the stream."""
@@ -97,7 +100,13 @@ class HeaderFlows:
             opened = self._opened_by(entry, user, seen, before)
         self.judge_beginning(index, entry, opened, before)
         self.standing[user] = opened
-        opened.hear(before, True, self.world.now)
+        self._hear(opened, before, True)
+
+    def _hear(self, opened: Opened, seen: Seen, is_clients: bool) -> None:
+        """Where nodes overtake each other: of two packets at one moment, who says which came first?"""
+        if self.world.plan.overtaking and opened.heard_at == self.world.now:
+            opened.in_doubt = True
+        opened.hear(seen, is_clients, self.world.now)
 
     def judge_beginning(self, index: int, entry: FlowEntry, opened: Opened, before: Seen) -> None:
         """A client's segment passes: its stream begins where its SYN said, and has begun."""
@@ -110,7 +119,7 @@ class HeaderFlows:
     def _answered(self, before: Seen) -> None:
         opened = self.current[before.destination, before.source]
         self.judge_answer(opened, before)
-        opened.hear(before, False, self.world.now)
+        self._hear(opened, before, False)
 
     def judge_answer(self, opened: Opened, before: Seen) -> None:
         """A client gets the answer to its SYN, and one."""
@@ -121,12 +130,15 @@ class HeaderFlows:
                 raise Violation(f"INV-13: {opened.user} gets two answers to one SYN")
 
     def _opened_by(self, entry: FlowEntry, user: User, seen: Seen, before: Seen) -> Opened:
-        """The stream of a SYN; or of a reset, if the node that sent its SYN on died before that left."""
+        """The stream of a SYN; or of what passes unanswered, if the node that told of its SYN died or has not sent it
+        yet."""
         world, key = self.world, (seen.source, seen.destination)
         isn = before.sequence
         if entry.injection and not is_first(before):
             isn = (entry.injection.first - 1) % NUMBERS
-        if not is_first(before) and (not before.flags & RST or world.now - self._died_at > HALF_OPEN_S):
+        is_left_alone = world.depth or world.now - self._died_at <= HALF_OPEN_S
+        passes = before.flags & RST or not entry.injection
+        if not is_first(before) and not (passes and is_left_alone):
             raise Violation(f"INV-13: {user} leaves as {seen.source} in a stream that it has not begun")
         last = self.current.get(key)
         placement = entry.injection.placement if entry.injection else None
@@ -140,6 +152,7 @@ class HeaderFlows:
         standing = self.standing.get(user)
         if standing is not None and (placement or standing.placement) and not self._may_follow(opened, standing):
             raise Violation(f"INV-4: a SYN of {user} begins another stream than {standing.isn}, which is alive")
+        opened.is_second = standing is not None and standing.isn == isn and standing.answer is not None
         self.current[key] = self.standing[user] = self.begun[key, isn] = opened
         if placement or (standing is not None and standing.placement):
             world.audit.succeeds(opened)

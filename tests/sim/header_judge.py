@@ -19,7 +19,7 @@ from tests.sim.halves import blocks_of, distance, option_of
 from tests.sim.header_flows import HeaderFlows
 from tests.sim.header_plan import COOKIE_LIFE_S, HEADER_BYTES
 from tests.sim.liars import Liar
-from tests.sim.opened import Opened
+from tests.sim.opened import COOKIE_SPREAD, Opened
 from tests.sim.streams import ONE_CALL, Stream
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ _LONG = 1 << 29
 """So far from its beginning a stream is known to be long: numbers before it are taken for numbers behind it."""
 
 
-APART = 65
-"""So far from the numbers that are the answer to a cookie those are that a segment gets instead."""
+APART = 2 * COOKIE_SPREAD + 1
+"""So much less is acknowledged by a segment that could be the answer to a cookie."""
 
 
 class HeaderJudge:
@@ -82,9 +82,8 @@ class HeaderJudge:
         may_lead = place >= -1
         least = place + len(header) if must_lead else place
         most = place + len(header) if may_lead else place
-        is_bare = not before.payload and before.flags & (ACK | FIN | RST) == ACK
-        if is_bare and opened.is_off_by(became - APART, before) is not None and became == place + len(header) + APART:
-            return
+        if seen.acknowledgment not in (before.acknowledgment, (before.acknowledgment - APART) % NUMBERS):
+            raise Violation(f"INV-13: node {index} says that {before.source} has heard {seen.acknowledgment}")
         if not least <= became <= most:
             raise Violation(f"INV-13: node {index} sends byte {place} of {before.source} as byte {became}")
 
@@ -95,9 +94,8 @@ class HeaderJudge:
         place = 0 if opened is None else distance(seen.sequence, opened.first)
         header = b"" if opened is None else opened.header
         is_reset = seen.flags == RST and not seen.payload and 0 <= place < len(header)
-        is_ack = opened is not None and seen.flags == ACK and not seen.payload
-        if is_ack and opened is not None and opened.is_off_by(place - APART, seen) is not None:
-            return  # what a client's data says that could be the answer to a cookie
+        if seen.flags == ACK and not seen.payload and opened is not None and opened.is_beside(place, seen):
+            return  # what is acknowledged by a segment that could be the answer to a cookie
         if not is_reset and not (seen.flags == PSH | ACK and _is_part(seen, place, header)):
             raise Violation(f"INV-2: node {index} sends {seen.payload!r} of its own to {seen.destination}")
         if outgoing.eni_number != EXIT or not seen.sums_are_right:
@@ -147,6 +145,12 @@ class HeaderJudge:
         if opened is None or call.phase == "listening":
             return False
         return not opened.is_met and self.world.now - opened.answered_at > COOKIE_LIFE_S
+
+    def is_switched_on(self, call: Call) -> bool:
+        """Whether the attribute was switched on while its SYN was on its way again and the first SYN-ACK came back: it
+        has begun a stream with a header, and the client knows the other one's numbers."""
+        opened = self.flows.standing.get((call.door, call.client))
+        return opened is not None and opened.is_second and opened.placement is not None
 
     # --- who repeats a header ----------------------------------------------------------------------
 

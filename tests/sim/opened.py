@@ -20,7 +20,7 @@ ENDPOINT_ADDRESS = "10.0.1.10"
 AT_ONCE_S = 0.0025
 """Flows that were made within this are rivals: moments are told in whole milliseconds, and one more for a successor."""
 
-COOKIE_SPREAD = 32
+COOKIE_SPREAD = 7
 HANDSHAKE_BYTES = 0xFFFF
 """A client sends no more before it has heard more than the SYN-ACK."""
 
@@ -70,6 +70,8 @@ class Opened:
     is_met: bool = False
     """The target believes that it is established, or did."""
     is_reset: bool = False
+    is_second: bool = False
+    """Of a SYN that was answered already, and came again."""
     in_doubt: bool = False
     """A node died with one of its packets, and may have told of it; or a reset may have been of an older stream."""
     _closed: set[bool] = field(default_factory=set)
@@ -88,12 +90,9 @@ class Opened:
     def is_over(self) -> bool:
         return self.is_reset or len(self._closed) == 2
 
-    def is_off_by(self, place: int, seen: Seen) -> int | None:
-        """How far the numbers of a segment are from those that answer a cookie; None: too far to be taken for them."""
-        if self.answer is None:
-            return None
-        off = place - distance(seen.acknowledgment, self.answer + 1)
-        return off if abs(off) <= COOKIE_SPREAD else None
+    def is_beside(self, place: int, seen: Seen) -> bool:
+        """Whether a segment's number is the first that cannot be the answer to a cookie, with what it acknowledges."""
+        return self.answer is not None and place - distance(seen.acknowledgment, self.answer + 1) == COOKIE_SPREAD + 1
 
     def is_at_once_with(self, other: "Opened") -> bool:
         return abs(self.made_at - other.made_at) < AT_ONCE_S

@@ -51,7 +51,7 @@ def weakened(patch: Patch, **off: bool) -> None:
 
 def a_cookie_is_lowered(way: Way) -> None:
     told, acknowledged = test_proxy_cookies.KINDS[0]
-    test_proxy_cookies.test_only_as_long_as_a_cookie_may_hold(way, told, acknowledged)
+    test_proxy_cookies.test_as_long_as_the_flow_lives(way, told, acknowledged)
 
 
 @pytest.mark.parametrize(
