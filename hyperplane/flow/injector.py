@@ -39,8 +39,8 @@ must agree on the first byte of whatever stream the target takes part in. So
 4.  nothing behind the header looks like the end of a handshake to a target that has SYN cookies. Such a target keeps
     nothing and takes all it needs from the client's ACK. In Linux's cookies (net/ipv4/syncookies.c) the client's
     number is an addend, so that an ACK with both numbers n too large is as good, and begins a stream n bytes behind the
-    header's beginning. As long as a cookie may hold, a segment with such a pair of numbers (`is_cookie`) gets another
-    one, and says the same: an ACK alone a larger number, data an older acknowledgment, and such an ACK before it.
+    header's beginning. A segment with such a pair of numbers (`is_cookie`) acknowledges less, and what it has to
+    acknowledge goes before it in an ACK with a larger number.
 
 Sources: HAProxy's "The PROXY protocol" section 2, AWS Network Load Balancers guide "Proxy protocol"; the rule is ours.
 """
