@@ -62,7 +62,9 @@ class HeaderFlows:
             self._strayed(packet)
         elif reason is DropReason.BEFORE_FIRST_BYTE:
             seen, now = dissect(packet), self.world.now
-            opened = self.standing[eni, seen.source]
+            opened = self.standing.get((eni, seen.source))
+            if opened is None:
+                return  # a node has told of its SYN, and died or not sent it yet
             self._hear(opened, seen, True)
             opened.asked_at = now
             self.world.audit.keeps_alive(opened)

@@ -92,7 +92,9 @@ class Opened:
 
     def is_beside(self, place: int, seen: Seen) -> bool:
         """Whether a segment's number is the first that cannot be the answer to a cookie, with what it acknowledges."""
-        return self.answer is not None and place - distance(seen.acknowledgment, self.answer + 1) == COOKIE_SPREAD + 1
+        if self.answer is None:
+            return self.in_doubt  # a node has told of it, and died before it sent it
+        return place - distance(seen.acknowledgment, self.answer + 1) == COOKIE_SPREAD + 1
 
     def is_at_once_with(self, other: "Opened") -> bool:
         return abs(self.made_at - other.made_at) < AT_ONCE_S
