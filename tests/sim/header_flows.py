@@ -105,8 +105,8 @@ class HeaderFlows:
         self._hear(opened, before, True)
 
     def _hear(self, opened: Opened, seen: Seen, is_clients: bool) -> None:
-        """Where nodes overtake each other: of two packets at one moment, who says which came first?"""
-        if self.world.plan.overtaking and opened.heard_at == self.world.now:
+        """Where nodes overtake each other: if a reset came at one moment with something else, which was the first?"""
+        if self.world.plan.overtaking and opened.heard_at == self.world.now and (seen.flags & RST or opened.is_reset):
             opened.in_doubt = True
         opened.hear(seen, is_clients, self.world.now)
 
@@ -154,7 +154,8 @@ class HeaderFlows:
         standing = self.standing.get(user)
         if standing is not None and (placement or standing.placement) and not self._may_follow(opened, standing):
             raise Violation(f"INV-4: a SYN of {user} begins another stream than {standing.isn}, which is alive")
-        opened.is_second = standing is not None and standing.isn == isn and standing.answer is not None
+        if standing is not None and standing.isn == isn and standing.answer is not None:
+            opened.is_switched_on = placement is not None and standing.placement is None
         self.current[key] = self.standing[user] = self.begun[key, isn] = opened
         if placement or (standing is not None and standing.placement):
             world.audit.succeeds(opened)

@@ -150,7 +150,7 @@ class HeaderJudge:
         """Whether the attribute was switched on while its SYN was on its way again and the first SYN-ACK came back: it
         has begun a stream with a header, and the client knows the other one's numbers."""
         opened = self.flows.standing.get((call.door, call.client))
-        return opened is not None and opened.is_second and opened.placement is not None
+        return opened is not None and opened.is_switched_on
 
     # --- who repeats a header ----------------------------------------------------------------------
 

@@ -70,8 +70,8 @@ class Opened:
     is_met: bool = False
     """The target believes that it is established, or did."""
     is_reset: bool = False
-    is_second: bool = False
-    """Of a SYN that was answered already, and came again."""
+    is_switched_on: bool = False
+    """Its SYN has begun a stream without a header before, and was answered."""
     in_doubt: bool = False
     """A node died with one of its packets, and may have told of it; or a reset may have been of an older stream."""
     _closed: set[bool] = field(default_factory=set)

@@ -222,7 +222,7 @@ def test_a_full_table_takes_more(monkeypatch: Patch) -> None:
 
 def test_unknown_packets_wait_for_ever(monkeypatch: Patch) -> None:
     """A node that never says that it knows all: safe, and of no use."""
-    monkeypatch.setattr(Replication, "take_in_news", lambda self, now: False)
+    monkeypatch.setattr(Replication, "inform_batch", lambda self, now: False)
     in_worlds(monkeypatch, "is still opening", many_nodes)
 
 
