@@ -7,12 +7,15 @@ never share the target's four numbers, as long as the target can have anything o
 of its own, from another source port.
 
     the flow               the SYN's number is its own       is another
-    is over                begins                            begins
+    was reset              begins                            begins
+    was closed             is asked                          begins
     not answered yet       goes on: it is repeated           begins: the client has given up
     answered               goes on: the answer was lost      is asked
     header acknowledged    is asked                          is asked
 
 `begins`: the flow ends here, and its source port rests. What is late for it finds nothing to be mistaken for.
+Closed is a flow once both ends have sent their FIN. What they said before may still be on its way, and so may its SYN:
+with its own number it waited somewhere, in the queue of a node that was killed, until another had done all.
 `is asked`: a challenge, as the target would send it (RFC 5961 section 4.2), so that a client which has forgotten the
 stream resets it, and begins when its SYN is repeated; one that has not is undisturbed: its SYN was very late, or
 forged. Were the SYN forwarded, a target that has lost the stream would begin another one in the middle of ours; with
@@ -42,12 +45,15 @@ def becomes_of_syn(entry: FlowEntry, sequence: int, gets_header: bool) -> Syn:
     none now either, opens again with the same translation (`flow/tcp_state.py`). One that would get one now knows no
     number of its own: it begins with the header as long as it is half open, and is asked from then on."""
     injection = entry.injection
-    if entry.state in (State.CLOSED, State.RESET):
-        return Syn.BEGINS if gets_header or injection is not None else Syn.GOES_ON
     if injection is None:
         if not gets_header:
             return Syn.GOES_ON
-        return Syn.BEGINS if entry.state < State.ESTABLISHED else Syn.IS_ASKED
-    if sequence + 1 & MASK == injection.first:
-        return Syn.IS_ASKED if injection.marks & HEADER_ACKED else Syn.GOES_ON
+        is_open = State.ESTABLISHED <= entry.state < State.CLOSED
+        return Syn.IS_ASKED if is_open else Syn.BEGINS
+    is_own = sequence + 1 & MASK == injection.first
+    if entry.state == State.RESET or (entry.state == State.CLOSED and not is_own):
+        return Syn.BEGINS
+    if is_own:
+        is_late = entry.state == State.CLOSED or injection.marks & HEADER_ACKED
+        return Syn.IS_ASKED if is_late else Syn.GOES_ON
     return Syn.IS_ASKED if injection.marks & ANSWERED else Syn.BEGINS

@@ -118,6 +118,39 @@ def test_pp_27_a_clients_reset_that_answers_the_challenge_leads_to_a_new_stream(
     goes_well(here, there, new)
 
 
+@NODES
+@pytest.mark.parametrize("way", ways(), ids=name_of)
+def test_pp_27_its_own_syn_leaves_a_stream_undisturbed_that_both_ends_have_closed(way: Way, nodes: int) -> None:
+    """As it once was: it waited in the queue of a node that was killed, while its client asked again, was answered by
+    another node, and both ends said their last. It began a second stream, the client's next ACK went there, and was
+    answered with a reset; what the target had said was still on its way."""
+    road = HeaderRoad(*way)
+    zone = road.zone(ports=2)
+    here, there = zone.node(0), zone.node(nodes - 1)
+    brought_to("CLOSED", road, here)
+    out = there.send(syn_of(road), DOOR, road.now, road.state_of(syn_of(road)))
+    assert out.reason is DropReason.ANOTHER_SYN
+    assert dissect(out.packet).sequence == 1999, "an old number: whoever knows the stream just repeats itself"
+    again = road.mapped(
+        {"acknowledgment": FIRST + road.length + 1}, {"acknowledgment": FIRST + 1}, PSH | ACK, payload=b"the answer"
+    )
+    send(here, road, [again, road.shifted(ACK, sequence=FIRST + 1, acknowledgment=2012)])
+
+
+@NODES
+@pytest.mark.parametrize("way", PLAIN_WAYS, ids=name_of)
+def test_pp_27_a_client_that_has_forgotten_a_closed_stream_begins_with_its_number_again(way: Way, nodes: int) -> None:
+    """No kernel does, programs that make their own packets do: it answers the challenge with a reset, too."""
+    road, new = HeaderRoad(*way), HeaderRoad(*way)
+    zone = road.zone(ports=2)
+    here, there = zone.node(0), zone.node(nodes - 1)
+    brought_to("CLOSED", road, here)
+    named = dissect(there.send(syn_of(new), DOOR).packet).acknowledgment
+    assert here.send(cases.tcp(road.client, road.endpoint, flags=RST, sequence=named, window=0), DOOR).accepted
+    begins_again(there, new, road)
+    goes_well(here, there, new)
+
+
 @pytest.mark.parametrize("way", PLAIN_WAYS, ids=name_of)
 def test_pp_27_the_reset_that_answers_the_challenge_is_exact(way: Way) -> None:
     """It has the target's next number, or the target would not believe it (RFC 5961 section 3.2)."""

@@ -17,9 +17,10 @@ OTHERS = (1, -1, 2, 700, -700, 65_536, (1 << 31) - 1, 1 << 31, 1 - (1 << 31))
 """How far another SYN's number is from the flow's own."""
 
 OVER = {State.CLOSED, State.RESET}
-UNANSWERED, OPEN, HAS_HEADER, OVER_WHOLE = "unanswered", "open", "has the header", "over"
+UNANSWERED, OPEN, HAS_HEADER, CLOSED, RESET = "unanswered", "open", "has the header", "closed", "reset"
 RULE: dict[str, tuple[str, str]] = {
-    OVER_WHOLE: ("begins", "begins"),
+    RESET: ("begins", "begins"),
+    CLOSED: ("is asked", "begins"),
     UNANSWERED: ("goes on", "begins"),
     OPEN: ("goes on", "is asked"),
     HAS_HEADER: ("is asked", "is asked"),
@@ -39,7 +40,7 @@ def flow(state: State, placement: HeaderPlacement | None, first: int = 1000, mar
 
 def kind_of(state: State, marks: int) -> str:
     if state in OVER:
-        return OVER_WHOLE
+        return CLOSED if state is State.CLOSED else RESET
     if marks & HEADER_ACKED:
         return HAS_HEADER
     return OPEN if marks & ANSWERED else UNANSWERED
