@@ -122,7 +122,7 @@ choice: several windows of most clients, and one number in 256 for a stream that
 
 COOKIE_SPREAD = 7
 """Numbers on either side that a SYN cookie may be good for: Linux adds the segment size's place in a table, which has
-four places, and had eight before version 3.6 (net/ipv4/syncookies.c, msstab). Our choice: eight."""
+four places and once had eight (net/ipv4/syncookies.c, msstab). Our choice: eight."""
 
 WINDOW_BYTES_MAX = 1 << 30
 """The largest window (RFC 7323 section 2.3): no number in use is further behind than this."""

@@ -14,12 +14,13 @@ of its own, from another source port.
     header acknowledged    is asked                          is asked
 
 `begins`: the flow ends here, and its source port rests. What is late for it finds nothing to be mistaken for.
-Closed is a flow once both ends have sent their FIN. What they said before may still be on its way, and so may its SYN:
-with its own number it waited somewhere, in the queue of a node that was killed, until another had done all.
 `is asked`: a challenge, as the target would send it (RFC 5961 section 4.2), so that a client which has forgotten the
 stream resets it, and begins when its SYN is repeated; one that has not is undisturbed: its SYN was very late, or
 forged. Were the SYN forwarded, a target that has lost the stream would begin another one in the middle of ours; with
 the same number, too, and then nobody would bring the header again.
+
+Closed is a flow once both ends have sent their FIN. What they said before that may still be on its way, and so may the
+SYN: one with the flow's own number waited in the queue of a node that was killed, while another node did all the rest.
 
 To the client all this is what it would see without a translator. Source: ours; what AWS does is not documented.
 """

@@ -16,8 +16,8 @@ class Tun:
     """Up, with `address` its own and a route to `peer`. It is gone when it is closed."""
 
     def __init__(self, name: str, address: str, peer: str) -> None:
-        self.number = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-        fcntl.ioctl(self.number, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _TUN | _NO_PACKET_INFORMATION))
+        self._number = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+        fcntl.ioctl(self._number, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _TUN | _NO_PACKET_INFORMATION))
         with IPRoute() as kernel:
             for device in ("lo", name):
                 kernel.link("set", index=kernel.link_lookup(ifname=device)[0], state="up")
@@ -26,20 +26,20 @@ class Tun:
             kernel.route("add", dst=f"{peer}/32", oif=index, prefsrc=address)
 
     def fileno(self) -> int:
-        return self.number
+        return self._number
 
     def write(self, packet: bytes) -> None:
-        os.write(self.number, packet)
+        os.write(self._number, packet)
 
     def read(self) -> bytes | None:
         """The next packet of IPv4, if there is one: the kernel looks for routers of IPv6, too."""
         while True:
             try:
-                packet = os.read(self.number, _PACKET_BYTES_MAX)
+                packet = os.read(self._number, _PACKET_BYTES_MAX)
             except BlockingIOError:
                 return None
             if packet[0] >> 4 == 4:
                 return packet
 
     def close(self) -> None:
-        os.close(self.number)
+        os.close(self._number)

@@ -155,6 +155,8 @@ class HeaderFlows:
         standing = self.standing.get(user)
         if standing is not None and (placement or standing.placement) and not self._may_follow(opened, standing):
             raise Violation(f"INV-4: a SYN of {user} begins another stream than {standing.isn}, which is alive")
+        if standing is not None and opened.is_at_once_with(standing):
+            opened.in_doubt = True  # which of two rivals stands their nodes say, and not the order in which they left
         if standing is not None and standing.isn == isn and standing.answer is not None:
             opened.is_switched_on = placement is not None and standing.placement is None
         self.current[key] = self.standing[user] = self.begun[key, isn] = opened

@@ -82,7 +82,8 @@ class HeaderJudge:
         may_lead = place >= -1
         least = place + len(header) if must_lead else place
         most = place + len(header) if may_lead else place
-        if seen.acknowledgment not in (before.acknowledgment, (before.acknowledgment - APART) % NUMBERS):
+        less = (before.acknowledgment - seen.acknowledgment) % NUMBERS
+        if less and (less != APART or not opened.is_on_line(became, before.acknowledgment)):
             raise Violation(f"INV-13: node {index} says that {before.source} has heard {seen.acknowledgment}")
         if not least <= became <= most:
             raise Violation(f"INV-13: node {index} sends byte {place} of {before.source} as byte {became}")

@@ -90,6 +90,10 @@ class Opened:
     def is_over(self) -> bool:
         return self.is_reset or len(self._closed) == 2
 
+    def is_on_line(self, place: int, acknowledgment: int) -> bool:
+        """Whether a segment there that acknowledges this could be the answer to a cookie."""
+        return self.answer is None or abs(place - distance(acknowledgment, self.answer + 1)) <= COOKIE_SPREAD
+
     def is_beside(self, place: int, seen: Seen) -> bool:
         """Whether a segment's number is the first that cannot be the answer to a cookie, with what it acknowledges."""
         if self.answer is None:
