@@ -123,6 +123,8 @@ def _make_flow(plane: Plane, passage: Passage) -> Verdict | None:
     _make_way(plane, interface, translated, passage.now)
     entry = FlowEntry(passage.key, translated, interface, balancer, service, passage.now)
     entry.pool = pool
+    if packet.protocol == TCP:
+        entry.scales = (passage.options.window_scale() or 0) + 1 << 4
     if service.proxy_protocol_v2 is not None:
         entry.get_header(service.proxy_protocol_v2, packet.sequence + 1 & MASK if packet.protocol == TCP else 0)
     if standing is None:
@@ -166,8 +168,9 @@ def _choose(plane: Plane, service: Service, passage: Passage) -> Target | None:
     if service.targets is None:
         return None
     packet = passage.packet
-    flow = passage.key + packet.sequence.to_bytes(_SEQUENCE_BYTES, "big")
-    client = passage.key[-SUFFIX_BYTES:] + parts_of(packet.tuple_bytes)[0]
+    key = passage.key
+    flow = key + packet.sequence.to_bytes(_SEQUENCE_BYTES, "big")
+    client = key[-SUFFIX_BYTES:] + key[: len(passage.interface.address)]
     return service.targets.pick_for(plane.hasher, flow, client)
 
 

@@ -31,9 +31,10 @@ def can_share(packet: Packet, opening: Opening, first: int) -> bool:
     """Whether the header can stand in the client's own first segment. That saves a packet, the target's answer to it
     and a wake-up of the target's. A reset carries no data, an urgent pointer would have to move, and a super-packet
     is cut by its sender's segment size."""
-    if packet.flags & (RST | URG) or packet.state is _SEGMENTED or packet.payload == packet.end:
+    payload_bytes = packet.end - packet.payload
+    if packet.flags & (RST | URG) or packet.state is _SEGMENTED or not payload_bytes:
         return False
-    return opening.fits_before(packet.end - packet.payload, _options_bytes(packet), first)
+    return opening.fits_before(payload_bytes, _options_bytes(packet), first)
 
 
 def _options_bytes(packet: Packet) -> int:

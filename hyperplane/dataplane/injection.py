@@ -49,46 +49,55 @@ _OFF_THE_LINE = 2 * COOKIE_SPREAD + 1
 
 
 def inject_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> Verdict | None:
-    """Make this packet one of the longer stream, or of the longer datagrams."""
+    """Make this packet one of the longer stream, or of the longer datagrams.
+
+    Nearly every segment is of a stream whose header is acknowledged, and is done here; the rest has functions of its
+    own. A segment that does not fit is answered now, because the answer quotes what its receiver has sent.
+    """
     passage.added_bytes = 0
     passage.leading = ()
-    if passage.error is not None:
-        return None
     packet = passage.packet
-    original = passage.direction is _ORIGINAL
     if packet.protocol != TCP:
-        return _lead_datagram(plane, passage, entry, injection) if original else None
-    out = entry.balancer if original else entry.endpoint
+        if passage.error is not None or passage.direction is not _ORIGINAL:
+            return None
+        return _lead_datagram(plane, passage, entry, injection)
+    if passage.direction is not _ORIGINAL:
+        out = entry.endpoint
+        if packet.length > out.mtu and does_not_fit(packet, out):
+            return too_big(plane, passage, out)
+        if injection.is_open or packet.flags & (ACK | SYN) != ACK or passage.options is not NO_OPTIONS:
+            return _to_client(plane, passage, entry, injection)
+        acknowledgment, length = packet.acknowledgment, injection.length
+        if not (length < acknowledgment - injection.first & MASK < LONG_STREAM_BYTES or injection.marks & HEADER_PAST):
+            return _to_client(plane, passage, entry, injection)
+        put_acknowledgment(packet, acknowledgment - length & MASK)
+        return None
+    out = entry.balancer
     if packet.length > out.mtu and does_not_fit(packet, out):
-        return too_big(plane, passage, out)  # now, because the answer quotes what its receiver has sent
-    if not original:
-        _to_client(plane, passage, entry, injection)
-    elif not packet.flags & SYN:  # a SYN's number is the client's own
-        return _to_target(plane, passage, entry, injection)
-    return None
-
-
-def _to_target(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> Verdict | None:
-    packet = passage.packet
+        return too_big(plane, passage, out)
     sequence = packet.sequence
-    if injection.opening is not None:
-        return _open(plane, passage, entry, injection, injection.opening)
+    if injection.is_open or packet.flags & SYN:
+        return _to_target_first(plane, passage, entry, injection)
     # Nearly every segment of an open stream is near its beginning, or of a stream that is known to be long.
     # That it is long only the target's acknowledgments say: a client may forge its own numbers, and what is before the
     # first byte would be behind the header then.
     if sequence - injection.first & MASK >= LONG_STREAM_BYTES and not injection.marks & HEADER_PAST:
-        beyond = distance(sequence, injection.first)
-        if beyond < 0:
-            emission = injection.emission(sequence, packet.flags, packet.end - packet.payload)
-            if emission is Emission.REFUSE and plane.protections.refuses:
-                return DROPS[DropReason.BEFORE_FIRST_BYTE]
-            if emission is not Emission.SHIFT:
-                return None
+        emission = injection.emission(sequence, packet.flags, packet.end - packet.payload)
+        if emission is Emission.REFUSE and plane.protections.refuses:
+            return DROPS[DropReason.BEFORE_FIRST_BYTE]
+        if emission is not Emission.SHIFT:
+            return None
     number = sequence + injection.length & MASK
     if number - packet.acknowledgment - injection.cookies & MASK <= 2 * COOKIE_SPREAD:
         _spoil_cookie(plane, passage, entry, injection)
     put_sequence(packet, number)
     return None
+
+
+def _to_target_first(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> Verdict | None:
+    """Of the client's, while the header is not acknowledged, and SYNs at any time. A SYN's number is the client's."""
+    opening = None if passage.packet.flags & SYN else injection.opening
+    return None if opening is None else _open(plane, passage, entry, injection, opening)
 
 
 def _put_behind(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection, by: int) -> None:
@@ -127,7 +136,7 @@ def _open(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection
     packet, protections = passage.packet, plane.protections
     emission = injection.emission(packet.sequence, packet.flags, packet.end - packet.payload)
     if emission is Emission.PASS:
-        if protections.refuses:
+        if packet.payload < packet.end and protections.refuses:
             strip(passage)
         if opening.acked_bytes and -1 <= distance(packet.sequence, injection.first) <= 0:
             put_sequence(packet, packet.sequence + opening.acked_bytes & MASK)
@@ -167,19 +176,35 @@ def _open(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection
 # --- towards the client --------------------------------------------------------------------
 
 
-def _to_client(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> None:
-    """Acknowledgment, SACK and window, as if there were no header."""
+def _to_client(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> Verdict | None:
+    """Acknowledgment, SACK and window, as if there were no header. Always None."""
     packet = passage.packet
     if not packet.flags & ACK:
-        return
+        return None
+    if packet.flags & SYN:
+        _to_client_first(plane, passage, injection)
+        return None
     length = injection.length
     beyond = packet.acknowledgment - injection.first & MASK
-    if injection.opening is None and (length < beyond < LONG_STREAM_BYTES or injection.marks & HEADER_PAST):
-        put_acknowledgment(packet, packet.acknowledgment - length & MASK)  # nearly every segment
+    if not injection.is_open and (length < beyond < LONG_STREAM_BYTES or injection.marks & HEADER_PAST):
+        put_acknowledgment(packet, packet.acknowledgment - length & MASK)
     else:
         _near_header(plane, passage, entry, injection)
     if passage.options is not NO_OPTIONS and SACK in passage.options.kinds and plane.protections.maps_sack:
         packet.checksum -= passage.options.map_sack(injection.to_client)
+    return None
+
+
+def _to_client_first(plane: Plane, passage: Passage, injection: Injection) -> None:
+    """A SYN-ACK, which acknowledges the SYN alone. Its window is never scaled (RFC 7323 section 2.2)."""
+    packet, opening = passage.packet, injection.opening
+    injection.note_window(packet.window)
+    if not plane.protections.narrows:
+        return
+    offered = max(packet.window - injection.length, 0)
+    put_window(packet, offered)
+    if opening is not None:
+        opening.hides = offered == 0 < packet.window
 
 
 def _near_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> None:
@@ -188,37 +213,38 @@ def _near_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: In
     acknowledgment = packet.acknowledgment
     if not injection.marks & HEADER_PAST:
         _learn(plane, passage, entry, injection)
-        missing = injection.missing(acknowledgment)
-        if missing and protections.narrows and not packet.flags & RST:
-            offered = narrowed(packet.window, missing, _scale_of_target(plane, passage, entry, 0))
-            put_window(packet, offered)
-            if injection.opening is not None:
-                injection.opening.hides = offered == 0 < packet.window
-    if protections.clamps:
-        known = injection.to_client(acknowledgment)
-    else:
-        known = acknowledgment - injection.length if distance(acknowledgment, injection.first) > 0 else acknowledgment
+    missing = injection.missing(acknowledgment)
+    if not missing:
+        put_acknowledgment(packet, acknowledgment - injection.length & MASK)
+        return
+    if protections.narrows and not packet.flags & RST:
+        offered = narrowed(packet.window, missing, _scale_of_target(plane, passage, entry, 0))
+        put_window(packet, offered)
+        if injection.opening is not None:
+            injection.opening.hides = offered == 0 < packet.window
+    known = injection.to_client(acknowledgment)
+    if not protections.clamps and distance(acknowledgment, injection.first) > 0:
+        known = acknowledgment - injection.length & MASK
     if known != acknowledgment:
-        put_acknowledgment(packet, known & MASK)
+        put_acknowledgment(packet, known)
 
 
 def _learn(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> None:
     """What the target's segment says of the header, and what can be sent of it now."""
-    packet, opening = passage.packet, injection.opening
-    if packet.flags & SYN:
-        injection.note_window(packet.window)
-        return
-    if packet.flags & RST or (opening is not None and not injection.is_answered_by(packet.sequence)):
+    packet, was_open = passage.packet, injection.is_open
+    if packet.flags & RST or (was_open and not injection.is_answered_by(packet.sequence)):
         return
     if entry.state < State.ESTABLISHED:  # a very late segment, or it would have completed the handshake
         return
-    scale = 0 if opening is None else _scale_of_target(plane, passage, entry, _LARGEST_SCALE)
-    edge = packet.acknowledgment + (packet.window << scale) & MASK
-    new = injection.news_of(packet.acknowledgment, edge)
+    opening = injection.opening
+    new = injection.news_of(packet.acknowledgment)
     if new & HEADER_PAST or (new and opening is not None and _others_may_resend(injection, opening)):
         plane.replication.tell(entry)
-    if injection.opening is not None and injection.opening.sent and entry.state != State.RESET:
-        send_rest(plane, passage, entry, injection, injection.opening)
+    if opening is not None and injection.is_open:
+        scale = _scale_of_target(plane, passage, entry, _LARGEST_SCALE)
+        injection.note_part(packet.acknowledgment, packet.acknowledgment + (packet.window << scale) & MASK)
+        if opening.sent and entry.state != State.RESET:
+            send_rest(plane, passage, entry, injection, opening)
 
 
 def _others_may_resend(injection: Injection, opening: Opening) -> bool:
@@ -229,8 +255,6 @@ def _others_may_resend(injection: Injection, opening: Opening) -> bool:
 def _scale_of_target(plane: Plane, passage: Passage, entry: FlowEntry, unknown: int) -> int:
     """By how many bits the window of this segment of the target's is shifted (RFC 7323 section 2.2). `unknown`: what to
     take it for if no node has seen that."""
-    if passage.packet.flags & SYN:
-        return 0
     known = entry.scales & 0xF
     if not known:
         plane.replication.inform_batch(passage.now)  # another node has seen the SYN-ACK

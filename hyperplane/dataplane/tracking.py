@@ -19,7 +19,7 @@ from hyperplane.dataplane.counters import Count
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.verdict import DROPS, DropReason, Verdict
-from hyperplane.flow.entry import FlowEntry
+from hyperplane.flow.entry import NO_ROW, FlowEntry
 from hyperplane.flow.injector import ANSWERED
 from hyperplane.flow.key import Direction
 from hyperplane.flow.tcp_state import INPUTS, NEXT_STATE, REFUSED, Input, State, plausible, window_max
@@ -51,6 +51,7 @@ def track(plane: Plane, passage: Passage) -> Verdict | None:
     event = INPUTS[not original][packet.flags & 0x3F]
     if event == REFUSED:
         return DROPS[DropReason.SYN_FROM_TARGET]
+    scales = entry.scales
     if packet.flags & (RST | SYN):
         refused = _track_unusual(plane, passage, entry, event)
         if refused is not None:
@@ -75,10 +76,13 @@ def track(plane: Plane, passage: Passage) -> Verdict | None:
             entry.revive(after)
         plane.table.state_changed(entry)
         plane.replication.tell(entry)
-    elif packet.flags & SYN:  # it may say a window scale that nobody knew
+    elif packet.flags & SYN:
+        seen_at = entry.seen_at
         if _ESTABLISHED <= state < _CLOSED or (original and entry.injection is None):
             entry.seen_at = passage.now
-        plane.replication.tell(entry)
+        # It may say a window scale that nobody knew. The SYN that has just made the flow says nothing more.
+        if not original or entry.scales != scales or entry.seen_at != seen_at or entry.row == NO_ROW:
+            plane.replication.tell(entry)
     elif original or _ESTABLISHED <= state < _CLOSED:  # a target alone keeps no door open, before or after
         if entry.carries:
             entry.seen_at = passage.now

@@ -12,19 +12,19 @@ A node may hold a million of these, so an entry has slots, shares what it can an
 
 from hyperplane.flow.injector import Injection
 from hyperplane.flow.interface import Interface, Service
-from hyperplane.flow.key import SUFFIX_BYTES, parts_of
+from hyperplane.flow.key import SUFFIX_BYTES
 from hyperplane.flow.tcp_state import TIMERS, State, Timer
 from hyperplane.nat.port_pool import PortPool
 from hyperplane.nat.rewrite import address_delta, transport_delta
 from hyperplane.snapshot import HeaderPlacement
 from hyperplane.wire.checksum import MODULUS
-from hyperplane.wire.header_template import HeaderTemplate
 from hyperplane.wire.packet import TCP, UDP
 
 EPOCHS = 256
 BORN_MODULUS = 1 << 32
 NO_ROW = -1
 GONE = -1
+_PORTS_BYTES = 4
 
 STATE_BITS = 5
 STATE_MASK = (1 << STATE_BITS) - 1
@@ -152,15 +152,15 @@ class FlowEntry:
 
     def get_header(self, placement: HeaderPlacement, first: int) -> None:
         """From now on the target gets a header. `first`: sequence number of the client's first byte, 0 for UDP."""
-        self.injection = Injection(placement, first, self._template().length, self.protocol == TCP)
+        self.injection = Injection(placement, first, self.endpoint.header_bytes, self.original_key[-1] == TCP)
 
     def proxy_header(self) -> bytes:
         """The flow's header. The same on every node: it follows from the original key and the endpoint."""
-        client, _, port, _ = parts_of(self.original_key[:-SUFFIX_BYTES])
-        return self._template().header_for(client, port.to_bytes(2, "big"))
-
-    def _template(self) -> HeaderTemplate:
-        return self.endpoint.header_template(self.protocol, parts_of(self.original_key[:-SUFFIX_BYTES])[3])
+        key = self.original_key
+        width = (len(key) - SUFFIX_BYTES - _PORTS_BYTES) // 2
+        ports = 2 * width
+        template = self.endpoint.header_template(key[-1], key[ports + 2 : ports + 4])
+        return template.header_for(key[:width], key[ports : ports + 2])
 
     def enter(self, state: int) -> None:
         """Go to `state` and under the timer that belongs to it."""
@@ -199,8 +199,9 @@ class FlowEntry:
         if seen_at > self.seen_at:
             self.seen_at = seen_at
         state = told_state & STATE_MASK
-        if state != told_state and self.injection is not None:
-            self.injection.join_marks(told_state >> STATE_BITS, offer)
+        injection = self.injection
+        if injection is not None and told_state >> STATE_BITS & ~injection.marks:
+            injection.join_marks(told_state >> STATE_BITS, offer)
         ahead = (epoch - self.epoch) % EPOCHS
         if ahead == 0:
             self.scales |= scales

@@ -99,6 +99,8 @@ class Emission(Enum):
 
 
 _WITH_PAYLOAD, _AT_ONCE = HeaderPlacement.ON_FIRST_ACK_WITH_PAYLOAD, HeaderPlacement.ON_FIRST_ACK
+_BARE, _FIRST, _BEYOND = Start.BARE, Start.FIRST, Start.BEYOND
+_PROBED = Emission.PROBED
 
 EMISSIONS: dict[tuple[HeaderPlacement, Start], Emission] = {
     (_AT_ONCE, Start.OLD): Emission.PASS,
@@ -121,12 +123,17 @@ EMISSIONS: dict[tuple[HeaderPlacement, Start], Emission] = {
 _EMISSIONS_ACKED = {Start.OLD: Emission.PASS, Start.EARLY: Emission.REFUSE}
 """Afterwards; all else is SHIFT."""
 
+_ROW_WITH_PAYLOAD = tuple(EMISSIONS[_WITH_PAYLOAD, start] for start in Start)
+_ROW_AT_ONCE = tuple(EMISSIONS[_AT_ONCE, start] for start in Start)
+_ROW_ACKED = tuple(_EMISSIONS_ACKED.get(start, Emission.SHIFT) for start in Start)
+"""The same by the number of the start. Enums are slow to hash, and every connection asks a few times."""
+
 
 def start_of(sequence: int, flags: int, payload_bytes: int, first: int) -> Start:
     """Where a segment without SYN starts, seen from the first byte of its stream."""
     place = distance(sequence, first)
     if place > 0:
-        return Start.BEYOND
+        return _BEYOND
     if place < 0:
         if flags & RST and not payload_bytes:
             return Start.OLD
@@ -134,7 +141,7 @@ def start_of(sequence: int, flags: int, payload_bytes: int, first: int) -> Start
         return Start.PROBE if is_probe else Start.EARLY
     if flags & RST and not flags & ACK:
         return Start.RESET
-    return Start.FIRST if payload_bytes or flags & (FIN | RST) else Start.BARE
+    return _FIRST if payload_bytes or flags & (FIN | RST) else _BARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +170,7 @@ class Protections:
 class Injection:
     """The header of one flow: of a stream, or (`first` counts nothing then) of every datagram."""
 
-    __slots__ = ("cookies", "first", "header", "length", "marks", "offer", "opening", "placement")
+    __slots__ = ("_opening", "cookies", "first", "header", "is_open", "length", "marks", "offer", "placement")
 
     first: int
     """Sequence number of the client's first byte: its SYN's plus one."""
@@ -178,8 +185,8 @@ class Injection:
     cookies: int
     """The least difference between a number that the target reads and the acknowledgment beside it, in what it may take
     for the answer to a cookie of its own."""
-    opening: Opening | None
-    """None once the header is acknowledged."""
+    is_open: bool
+    """Whether this is a stream whose header is not acknowledged."""
 
     def __init__(self, placement: HeaderPlacement, first: int, length: int, is_stream: bool) -> None:
         self.placement = placement
@@ -187,7 +194,15 @@ class Injection:
         self.length = length
         self.marks = self.offer = self.cookies = 0
         self.header = b""
-        self.opening = Opening() if is_stream else None
+        self.is_open = is_stream
+        self._opening: Opening | None = None
+
+    @property
+    def opening(self) -> Opening | None:
+        """None unless `is_open`. Made when it is needed: most nodes only hear of a flow, and send nothing of it."""
+        if self._opening is None and self.is_open:
+            self._opening = Opening(self.offer & _MSS)
+        return self._opening
 
     def join_marks(self, marks: int, offer: int) -> None:
         """Take in what another node knows. Marks are only ever added; what the target answered first stays."""
@@ -204,8 +219,8 @@ class Injection:
     def _take_offer(self, offer: int) -> None:
         self.offer = offer
         self.cookies = self.first - self.answer - COOKIE_SPREAD & MASK
-        if self.opening is not None:
-            self.opening.mss = offer & _MSS
+        if self._opening is not None:
+            self._opening.mss = offer & _MSS
 
     @property
     def answer(self) -> int:
@@ -215,11 +230,11 @@ class Injection:
     def emission(self, sequence: int, flags: int, payload_bytes: int) -> Emission:
         """What becomes of a client's segment without SYN."""
         start = start_of(sequence, flags, payload_bytes, self.first)
-        if self.opening is None:
-            return _EMISSIONS_ACKED.get(start, Emission.SHIFT)
-        emission = EMISSIONS[self.placement, start]
-        if emission is Emission.PROBED:
-            return Emission.REPLACE if self.opening.hides else Emission.PASS
+        if not self.is_open:
+            return _ROW_ACKED[start]
+        emission = (_ROW_AT_ONCE if self.placement is _AT_ONCE else _ROW_WITH_PAYLOAD)[start]
+        if emission is _PROBED:
+            return Emission.REPLACE if self._opening is not None and self._opening.hides else Emission.PASS
         return emission
 
     def to_target(self, sequence: int) -> int:
@@ -249,33 +264,37 @@ class Injection:
 
         It has nothing of the header, whatever it had before: it may have forgotten that, and met the same SYN again.
         """
-        if self.opening is not None:
-            self.opening.acked_bytes = 0
-            self.opening.edge = (self.first + window) & MASK
+        opening = self.opening
+        if opening is not None:
+            opening.acked_bytes = 0
+            opening.edge = (self.first + window) & MASK
 
-    def news_of(self, acknowledgment: int, right_edge: int) -> int:
+    def news_of(self, acknowledgment: int) -> int:
         """Learn from a target's segment of a synchronized conversation. Returns the marks that are new.
 
         A number that cannot be of this stream is one of an older conversation's late segments, and says nothing.
         """
         beyond = distance(acknowledgment, self.first)
-        opening = self.opening
         past = HEADER_PAST if beyond >= LONG_STREAM_BYTES else 0
-        if opening is None:
-            return self.mark(past)
-        if not 0 <= beyond < WINDOW_BYTES_MAX:
+        if self.is_open and not self.length <= beyond < WINDOW_BYTES_MAX:
             return 0
-        if beyond >= self.length:
-            return self.mark(HEADER_ACKED | past)
+        return self.mark(HEADER_ACKED | past)
+
+    def note_part(self, acknowledgment: int, right_edge: int) -> None:
+        """How much of the header the target has, and its right edge: of a segment that does not acknowledge it all."""
+        opening = self.opening
+        beyond = distance(acknowledgment, self.first)
+        if opening is None or not 0 <= beyond < self.length:
+            return
         opening.acked_bytes = max(opening.acked_bytes, beyond)
         if opening.edge is None or distance(right_edge, opening.edge) > 0:
             opening.edge = right_edge
-        return 0
 
     def mark(self, mark: int) -> int:
         """Set a mark. Returns it if it is new."""
         new = mark & ~self.marks
         self.marks |= mark
         if mark & HEADER_ACKED:
-            self.opening = None
+            self.is_open = False
+            self._opening = None
         return new

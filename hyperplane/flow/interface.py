@@ -12,7 +12,7 @@ from hyperplane.balance.selection import TargetSet
 from hyperplane.flow.key import suffix
 from hyperplane.limits import TCP_IDLE_TIMEOUT_S
 from hyperplane.snapshot import Eni, EniKind, HeaderPlacement, Network, SecurityRule
-from hyperplane.wire.header_template import HeaderTemplate
+from hyperplane.wire.header_template import HeaderTemplate, header_bytes
 from hyperplane.wire.packet import TCP, UDP
 
 
@@ -79,6 +79,7 @@ class Interface:
         "eni_id",
         "flow_count",
         "half_open",
+        "header_bytes",
         "is_endpoint",
         "load_balancer",
         "mtu",
@@ -106,6 +107,8 @@ class Interface:
         self.is_endpoint = True
         self.eni_id = self.owner_id = ""
         self.address = b""
+        self.header_bytes = 0
+        """Of every Proxy Protocol header that tells of clients of this endpoint."""
         self.mtu = 0
         self.shard: tuple[int, ...] = ()
         self.services: dict[tuple[int, int], Service] = {}
@@ -114,13 +117,14 @@ class Interface:
         """Load balancers only: (protocol, address, port) of every registered target."""
         self._rules: list[_Rule] = []
         self._networks: list[tuple[int, int, int]] = []
-        self._templates: dict[tuple[int, int], HeaderTemplate] = {}
+        self._templates: dict[tuple[int, bytes], HeaderTemplate] = {}
 
     def load(self, eni: Eni) -> None:
         """Take over what the snapshot says of this ENI; services and the way out follow separately."""
         self.is_endpoint = eni.kind is EniKind.ENDPOINT
         self.eni_id, self.owner_id = eni.eni_id, eni.owner_id
         self.address = eni.address
+        self.header_bytes = header_bytes(len(eni.address), eni.owner_id)
         self.mtu = eni.mtu
         self.shard = eni.shard
         self.available = eni.available
@@ -131,23 +135,29 @@ class Interface:
         """The service on `port`, also for a flow whose listener has gone: it ends under AWS's default timer."""
         return self.services.get((protocol, port)) or _NO_SERVICE
 
-    def header_template(self, protocol: int, port: int) -> HeaderTemplate:
-        """What all Proxy Protocol headers have in common that tell of clients of this endpoint's `port`.
+    def header_template(self, protocol: int, port: bytes) -> HeaderTemplate:
+        """What all Proxy Protocol headers have in common that tell of clients of this endpoint's `port`, 2 bytes.
 
         One for each port that has ever been a listener's: the ENI's address and endpoint never change.
         """
         template = self._templates.get((protocol, port))
         if template is None:
-            template = HeaderTemplate(protocol, self.address, port, self.owner_id)
+            template = HeaderTemplate(protocol, self.address, int.from_bytes(port, "big"), self.owner_id)
             self._templates[protocol, port] = template
         return template
 
     def permits(self, protocol: int, port: int, source: bytes) -> bool:
         """Whether the security groups let a first packet in. No rule, no entry (AWS: closed by default)."""
-        return any(rule.allows(protocol, port, source) for rule in self._rules)
+        for rule in self._rules:  # noqa: SIM110 - a generator is slower, and this is on every first packet's way
+            if rule.allows(protocol, port, source):
+                return True
+        return False
 
     def in_vpc(self, source: bytes) -> bool:
         """Whether `source` is an address of the ENI's own VPC (strict reverse path)."""
         width = len(source)
         value = int.from_bytes(source, "big")
-        return any(width == network[0] and value >> network[1] == network[2] for network in self._networks)
+        for address_bytes, shift, prefix in self._networks:
+            if width == address_bytes and value >> shift == prefix:
+                return True
+        return False

@@ -244,8 +244,9 @@ class JournalWriter(_Layout):
             row = entry.row = self._take_row()
             self._write_identity(row, entry)
         self.header[_LAST_ROW] = row
-        if entry.injection is not None:
-            words[row * WORDS_PER_ROW + OFFER_WORD] = entry.injection.offer
+        injection = entry.injection
+        if injection is not None:
+            words[row * WORDS_PER_ROW + OFFER_WORD] = injection.offer
         words[row * WORDS_PER_ROW] = (
             MOVING_IN_USE
             | entry.told_state << 55

@@ -55,9 +55,10 @@ class Opening:
     """Whether a timer runs, and how often it has run out."""
     resends: int
 
-    def __init__(self) -> None:
+    def __init__(self, mss: int = 0) -> None:
         self.header = b""
-        self.acked_bytes = self.sent_bytes = self.mss = self.resends = 0
+        self.mss = mss
+        self.acked_bytes = self.sent_bytes = self.resends = 0
         self.edge: int | None = None
         self.sent = self.shared = self.timed = self.hides = self.reset = False
         self.acknowledgment = self.window = self.traffic_class = 0

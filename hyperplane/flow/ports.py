@@ -54,8 +54,8 @@ class PortPools:
 
     def pool(self, interface: Interface, target: bytes, target_port: int, protocol: int) -> PortPool | None:
         """The pool of flows that leave by `interface` for this target; None when there are too many pools."""
-        key = PoolKey(interface.address, target, target_port, protocol, interface.number)
-        return self._pools.get(key) or self._open(key)
+        key = (interface.address, target, target_port, protocol, interface.number)
+        return self._pools.get(key) or self._open(PoolKey(*key))  # type: ignore[call-overload]
 
     def _open(self, key: PoolKey) -> PortPool | None:
         """A pool used for the first time; where there are too many, in the place of one that nobody uses."""

@@ -347,11 +347,14 @@ class Replication:
         if entry.expires_at() < now:
             return None
         by_client, by_port = self._table.original.get(original_key), self._table.translated.get(translated_key)
-        if not all(rival is None or _is_younger(entry, rival) for rival in (by_client, by_port)):
+        if by_client is not None and not _is_younger(entry, by_client):
             return None
-        for rival in (by_client, by_port):
-            if rival is not None and rival.state != GONE:
-                self.forget(rival, now)
+        if by_port is not None and not _is_younger(entry, by_port):
+            return None
+        if by_client is not None:
+            self.forget(by_client, now)
+        if by_port is not None and by_port.state != GONE:
+            self.forget(by_port, now)
         if len(self._table) >= self.flows_max:
             self._on_loss("replica_full")
             return None

@@ -53,15 +53,17 @@ class FlowTable:
 
     def state_changed(self, entry: FlowEntry) -> None:
         """`entry` has entered another state: keep the half-open list and the deadline right."""
+        half_open = entry.endpoint.half_open
         if is_half_open(entry.state):
-            entry.endpoint.half_open[entry.original_key] = None
-        else:
-            entry.endpoint.half_open.pop(entry.original_key, None)
+            half_open[entry.original_key] = None
+        elif half_open:
+            half_open.pop(entry.original_key, None)
         self.schedule(entry, entry.seen_at)
 
     def schedule(self, entry: FlowEntry, now: float) -> None:
         """Look at `entry` again when its present deadline comes, or earlier."""
-        second = int(min(entry.expires_at(), now + LOOK_AHEAD_S)) + 1
+        until = entry.seen_at + entry.timeout_s
+        second = int(until if until < now + LOOK_AHEAD_S else now + LOOK_AHEAD_S) + 1
         if entry.bucket is not None and entry.bucket.second <= second:
             return
         bucket = self._buckets.get(second)

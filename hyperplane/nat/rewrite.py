@@ -27,12 +27,12 @@ _IPV6_HEADER_BYTES = 40
 
 def address_delta(old: bytes, new: bytes) -> int:
     """By how much the sum over both addresses grows when tuple `old` becomes `new` (12 or 36 bytes each)."""
-    return (ones_sum(new[:-4]) - ones_sum(old[:-4])) % MODULUS
+    return (int.from_bytes(new[:-4], "big") - int.from_bytes(old[:-4], "big")) % MODULUS
 
 
 def transport_delta(old: bytes, new: bytes) -> int:
     """The same over addresses and ports: what a TCP or UDP checksum covers."""
-    return (ones_sum(new) - ones_sum(old)) % MODULUS
+    return (int.from_bytes(new, "big") - int.from_bytes(old, "big")) % MODULUS
 
 
 def resize(packet: Packet, by: int) -> None:
@@ -74,7 +74,7 @@ def insert_payload(packet: Packet, data: bytes) -> None:
     if packet.protocol != TCP:
         lengths = 2  # and in the header
         _put_word(buffer, packet.transport + _UDP_LENGTH, packet.end - packet.transport)
-    if packet.checksum >= 0:
+    if packet.protocol == TCP or packet.checksum >= 0:
         packet.checksum = (packet.checksum - ones_sum(data) - lengths * size) % MODULUS
 
 

@@ -18,7 +18,6 @@ What the target acknowledges inside the header, the client has not sent: it sees
 
 from struct import Struct
 
-from hyperplane.wire.checksum import MODULUS
 from hyperplane.wire.packet import Packet
 
 MASK = 0xFFFF_FFFF
@@ -68,24 +67,24 @@ def narrowed(window: int, missing: int, scale: int) -> int:
 
 def put_sequence(packet: Packet, value: int) -> None:
     """Change the sequence number in place, with the checksum. `packet.sequence` stays as it came."""
-    packet.checksum = (packet.checksum - value + packet.sequence) % MODULUS
+    packet.checksum += packet.sequence - value
     _put_number(packet.buffer, packet.transport + _SEQUENCE, value)
 
 
 def put_acknowledgment(packet: Packet, value: int) -> None:
     """The same for the acknowledgment number."""
-    packet.checksum = (packet.checksum - value + packet.acknowledgment) % MODULUS
+    packet.checksum += packet.acknowledgment - value
     _put_number(packet.buffer, packet.transport + _ACKNOWLEDGMENT, value)
 
 
 def put_window(packet: Packet, value: int) -> None:
     """The same for the window."""
-    packet.checksum = (packet.checksum - value + packet.window) % MODULUS
+    packet.checksum += packet.window - value
     _put_word(packet.buffer, packet.transport + _WINDOW, value)
 
 
 def put_flags(packet: Packet, value: int) -> None:
     """The same for the nine flags."""
     at = packet.transport + _OFFSET_FLAGS
-    packet.checksum = (packet.checksum - value + packet.flags) % MODULUS
+    packet.checksum += packet.flags - value
     _put_word(packet.buffer, at, packet.buffer[at] << 8 & 0xFE00 | value)

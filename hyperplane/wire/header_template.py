@@ -5,6 +5,7 @@ port is fixed, and a CRC is linear: each of those bytes changes it by what a tab
 others are. So a header costs a few look-ups instead of a walk over its hundred bytes.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct
 
@@ -36,8 +37,7 @@ class HeaderTemplate:
         """`destination`: the endpoint's address, 4 or 16 bytes; its clients' are of the same family."""
         address_bytes = len(destination)
         tlvs = [CHECKSUM, Tlv.for_endpoint(endpoint_id)]
-        bare_bytes = START_BYTES + 2 * (address_bytes + 2) + sum(TLV_START_BYTES + len(tlv.value) for tlv in tlvs)
-        tlvs += _padding(bare_bytes, _LENGTHS_AIMED_AT[address_bytes])
+        tlvs += _padding(_bytes_of(address_bytes, tlvs), _LENGTHS_AIMED_AT[address_bytes])
         nobody = bytes(address_bytes)
         header = ProxyHeader(Command.PROXY, protocol, nobody, destination, 0, destination_port, tuple(tlvs)).emit()
         self.length = len(header)
@@ -54,6 +54,17 @@ class HeaderTemplate:
         return self._layout.pack(
             self._start, client, self._destination, client_port, self._port_and_tlv, checksum, self._rest
         )
+
+
+def header_bytes(address_bytes: int, endpoint_id: str) -> int:
+    """Length of all headers that tell of clients of this endpoint, whose address has so many bytes."""
+    tlvs = [CHECKSUM, Tlv.for_endpoint(endpoint_id)]
+    tlvs += _padding(_bytes_of(address_bytes, tlvs), _LENGTHS_AIMED_AT[address_bytes])
+    return _bytes_of(address_bytes, tlvs)
+
+
+def _bytes_of(address_bytes: int, tlvs: Sequence[Tlv]) -> int:
+    return START_BYTES + 2 * (address_bytes + 2) + sum(TLV_START_BYTES + len(tlv.value) for tlv in tlvs)
 
 
 def _padding(length: int, aimed_at: int) -> tuple[Tlv, ...]:

@@ -125,7 +125,8 @@ class Packet:
     """IPv4 header checksum as it came; 0 for IPv6, which has none."""
     state: ChecksumState
     checksum: int
-    """Right transport checksum for the header as it came; -1 where UDP has none; 0 where `state` is SEGMENTED."""
+    """Right transport checksum for the header as it came; -1 where UDP has none; 0 where `state` is SEGMENTED. Who
+    changes a TCP segment adds to it and reduces nothing: what is congruent is as good until it is stored."""
     flags: int
     """TCP flags, 0 for others."""
     sequence: int

@@ -79,7 +79,7 @@ def test_what_is_over_is_let_go_of_and_never_due(over: str) -> None:
     injection = entry.injection
     assert injection is not None
     if over == "acknowledged":
-        injection.news_of(1000 + injection.length, 2000)
+        injection.news_of(1000 + injection.length)
     elif over == "acknowledged elsewhere":
         injection.join_marks(HEADER_ACKED, 0)
     elif over == "flow gone":

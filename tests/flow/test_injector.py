@@ -151,8 +151,8 @@ def test_a_segment_without_reset_never_puts_a_byte_where_the_header_goes(
 
 def test_marks_are_told_once_and_only_added() -> None:
     injection = injection_of()
-    assert injection.news_of(1000 + LENGTH, 2000) == HEADER_ACKED
-    assert injection.news_of(1000 + LENGTH, 2000) == 0
+    assert injection.news_of(1000 + LENGTH) == HEADER_ACKED
+    assert injection.news_of(1000 + LENGTH) == 0
     assert injection.opening is None
     injection.join_marks(HEADER_PAST, 0)
     injection.join_marks(0, 0)
@@ -216,7 +216,8 @@ def test_a_part_of_the_header_is_remembered_as_far_as_it_goes() -> None:
     injection = injection_of()
     opening = opening_of(injection)
     for known in (1010, 1050, 1020, 1000, 999, 500):
-        assert injection.news_of(known, known + 200) == 0
+        assert injection.news_of(known) == 0
+        injection.note_part(known, known + 200)
     assert (opening.acked_bytes, opening.edge) == (50, 1250)
     assert list(opening.pieces(1000)) == [(1050, HEADER[50:])]
 
@@ -225,8 +226,11 @@ def test_a_part_of_the_header_is_remembered_as_far_as_it_goes() -> None:
 def test_a_number_that_cannot_be_of_this_stream_says_nothing(first: int, known: int) -> None:
     """One far behind, and one so far ahead that no window reaches it."""
     injection = injection_of(first=first)
-    new = injection.news_of(known, known)
+    injection.note_part(known, known)
+    edge = opening_of(injection).edge
+    new = injection.news_of(known)
     beyond = (known - first) % NUMBERS
+    assert edge == (known if beyond < LENGTH else None)
     past = HEADER_PAST if beyond >= GIB // 2 else 0
     assert new == (HEADER_ACKED | past if LENGTH <= beyond < GIB else 0)
     assert injection.missing(known) == (
@@ -381,10 +385,8 @@ def test_a_datagrams_header_has_no_beginning() -> None:
     assert injection.opening is None and injection.marks == 0
 
 
-def test_a_flow_without_a_header_says_nothing_of_one() -> None:
+def test_a_flow_without_a_header_gets_one_of_the_length_of_its_endpoints() -> None:
     entry = Flows().entry()
-    assert (entry.injection, entry.told_state) == (None, entry.state)
+    assert entry.injection is None
     entry.get_header(WITH_PAYLOAD, 77)
-    assert entry.injection is not None
-    entry.injection.mark(HEADER_PAST)
-    assert entry.told_state == entry.state | HEADER_PAST << 5
+    assert entry.injection is not None and entry.injection.length == len(entry.proxy_header()) == LENGTH

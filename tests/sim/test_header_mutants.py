@@ -128,7 +128,7 @@ def test_peers_are_not_told_where_the_stream_begins(monkeypatch: Patch, placemen
         return replace(many_nodes(plan), headers=HeaderPlan(placement))
 
     monkeypatch.setattr(JournalWriter, "write", write_zero)
-    in_worlds(monkeypatch, "INV-2|INV-4|INV-6|INV-11|INV-13|header bytes", worlds)
+    in_worlds(monkeypatch, "INV-2|INV-4|INV-6|INV-11|INV-12|INV-13|header bytes", worlds)
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from hyperplane.dataplane import admission, injection, tracking
+from hyperplane.dataplane import admission, stages, tracking
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.verdict import Verdict
 from hyperplane.flow.another_syn import Syn
 from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.injector import HEADER_PAST, Injection
+from hyperplane.flow.key import Direction
 from hyperplane.limits import LONG_STREAM_BYTES
 from tests.sim.halves import distance
 from tests.sim.header_flows import HeaderFlows
@@ -43,6 +44,7 @@ def targets_alone(patch: Patch) -> None:
     """Nobody looks at what leaves a node."""
     patch.setattr(HeaderJudge, "_judge_segment", lambda *_: None)
     patch.setattr(HeaderFlows, "judge_beginning", lambda *_: None)
+    patch.setattr(HeaderFlows, "_may_follow", lambda *_: True)
 
 
 @pytest.mark.parametrize("placement", [AT_ONCE, WITH_PAYLOAD])
@@ -76,14 +78,15 @@ def test_a_target_believes_a_cookie_that_no_node_has_seen(monkeypatch: Patch) ->
 
 def test_a_client_says_that_its_stream_is_long(monkeypatch: Patch) -> None:
     """As it once was: after that nothing was before the first byte any more."""
-    to_target = injection._to_target
+    inject_header = stages.inject_header
 
     def believe(plane: Plane, passage: Passage, entry: FlowEntry, it: Injection) -> Verdict | None:
-        if it.opening is None and distance(passage.packet.sequence, it.first) >= LONG_STREAM_BYTES:
+        is_past = distance(passage.packet.sequence, it.first) >= LONG_STREAM_BYTES
+        if passage.direction is Direction.ORIGINAL and not it.is_open and is_past:
             it.mark(HEADER_PAST)
-        return to_target(plane, passage, entry, it)
+        return inject_header(plane, passage, entry, it)
 
-    monkeypatch.setattr(injection, "_to_target", believe)
+    monkeypatch.setattr(stages, "inject_header", believe)
     in_worlds(monkeypatch, "INV-2.* from before the first byte|INV-13.* sends byte -", lied_to())
 
 
