@@ -44,6 +44,7 @@ from hyperplane.wire.tcp_options import NO_OPTIONS, SACK
 _ORIGINAL = Direction.ORIGINAL
 _SEGMENTED = ChecksumState.SEGMENTED
 _LARGEST_SCALE = 14
+_ESTABLISHED = int(State.ESTABLISHED)
 _OFF_THE_LINE = 2 * COOKIE_SPREAD + 1
 """Numbers that are so far from one in the spread are beyond its other end."""
 
@@ -231,14 +232,14 @@ def _near_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: In
 
 def _learn(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> None:
     """What the target's segment says of the header, and what can be sent of it now."""
-    packet, was_open = passage.packet, injection.is_open
-    if packet.flags & RST or (was_open and not injection.is_answered_by(packet.sequence)):
+    packet = passage.packet
+    if packet.flags & RST or (injection.is_open and not injection.is_answered_by(packet.sequence)):
         return
-    if entry.state < State.ESTABLISHED:  # a very late segment, or it would have completed the handshake
+    if entry.state < _ESTABLISHED:  # a very late segment, or it would have completed the handshake
         return
     opening = injection.opening
     new = injection.news_of(packet.acknowledgment)
-    if new & HEADER_PAST or (new and opening is not None and _others_may_resend(injection, opening)):
+    if new and (new & HEADER_PAST or (opening is not None and _others_may_resend(injection, opening))):
         plane.replication.tell(entry)
     if opening is not None and injection.is_open:
         scale = _scale_of_target(plane, passage, entry, _LARGEST_SCALE)

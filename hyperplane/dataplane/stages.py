@@ -102,8 +102,10 @@ def find(plane: Plane, passage: Passage) -> Verdict | None:
         or entry.state != _ESTABLISHED
         or passage.packet.flags & _SYN_OR_RST
     ):
-        knows_all = plane.replication.inform_batch(passage.now)
-        entry = flows.get(passage.key)
+        knows_all = plane.replication.informed_at == passage.now
+        if not knows_all:
+            knows_all = plane.replication.inform_batch(passage.now)
+            entry = flows.get(passage.key)
         is_over = entry is None or passage.now - entry.seen_at > entry.timeout_s
         if not knows_all and (entry is None or is_over or entry.injection is not None):
             return DROPS[DropReason.CATCHING_UP]

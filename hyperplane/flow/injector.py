@@ -253,7 +253,7 @@ class Injection:
 
     def is_answered_by(self, sequence: int) -> bool:
         """Whether a target's segment can be of this stream. A very late one of an older stream has other numbers."""
-        return bool(self.marks & ANSWERED) and -1 <= distance(sequence, self.answer) < UNASKED_BYTES_MAX
+        return self.marks & ANSWERED != 0 and sequence - (self.offer >> 32) + 1 & MASK <= UNASKED_BYTES_MAX
 
     def is_cookie(self, number: int, acknowledgment: int) -> bool:
         """Whether a target with SYN cookies may take these numbers for the end of a handshake."""

@@ -68,6 +68,7 @@ _MAGIC, _ROWS, _RING, _INCARNATION, _COUNT, _HIGH_WATER, _LAST_ROW = range(7)
 
 _IDENTITY = Struct("!HHHBB16s16s2s2s2s2sIIB3x")
 _CRC = Struct("!I")
+_CRC_AND_IDENTITY = Struct(f"!I{_IDENTITY.size}s")
 _USE = Struct("!H")
 _USES = 1 << 16
 _TAG = Struct("=Q")
@@ -291,14 +292,12 @@ class JournalWriter(_Layout):
         original, translated = entry.original_key, entry.translated_key
         width = (len(original) - SUFFIX_BYTES - 4) // 2
         ports = width * 2
-        at = row * JOURNAL_ROW_BYTES
+        at = row * JOURNAL_ROW_BYTES + _CRC_AT
         injection = entry.injection
-        _IDENTITY.pack_into(
-            self.rows,
-            at + _IDENTITY_AT,
-            (_USE.unpack_from(self.rows, at + _IDENTITY_AT)[0] + 1) % _USES,
+        identity = _IDENTITY.pack(
+            (_USE.unpack_from(self.rows, at + _CRC.size)[0] + 1) % _USES,
             entry.endpoint.number,
-            int.from_bytes(translated[-SUFFIX_BYTES:-1], "big"),
+            entry.balancer.number,
             original[-1],
             4 if width == 4 else 6,
             original[:width],
@@ -307,12 +306,11 @@ class JournalWriter(_Layout):
             original[ports + 2 : ports + 4],
             translated[ports + 2 : ports + 4],
             translated[ports : ports + 2],
-            entry.born_ms & 0xFFFFFFFF,
-            injection.first if injection else 0,
-            PLACEMENTS.index(injection.placement) if injection else 0,
+            entry.born_ms,
+            injection.first if injection is not None else 0,
+            PLACEMENTS.index(injection.placement) if injection is not None else 0,
         )
-        checksum = crc32(self.rows[at + _IDENTITY_AT : at + _OFFER_AT])
-        _CRC.pack_into(self.rows, at + _CRC_AT, checksum)
+        _CRC_AND_IDENTITY.pack_into(self.rows, at, crc32(identity), identity)
 
 
 class JournalReader(_Layout):

@@ -102,10 +102,12 @@ class Replication:
     def _let_go(self, entry: FlowEntry, now: float) -> None:
         """Of what has left the table."""
         self._writer.forget(entry)
-        if entry.pool is not None:
-            port = int.from_bytes(entry.translated_key[-5 - 2 : -5], "big")
-            early_s = entry.expires_at() - now if entry.protocol == TCP else 0.0
-            self._pools.give_back(entry.pool, port, now + min(max(early_s, 0.0), CLOSING_TIMEOUT_S))
+        pool = entry.pool
+        if pool is not None:
+            key = entry.translated_key
+            early_s = entry.seen_at + entry.timeout_s - now if key[-1] == TCP else 0.0
+            over_at = now + min(early_s, CLOSING_TIMEOUT_S) if early_s > 0 else now
+            self._pools.give_back(pool, int.from_bytes(key[-5 - 2 : -5], "big"), over_at)
             entry.pool = None
 
     def has_room(self) -> bool:
