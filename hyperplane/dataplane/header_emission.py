@@ -18,7 +18,7 @@ from hyperplane.nat.rewrite import replace_payload
 from hyperplane.nat.sequence import MASK, distance, put_flags, put_sequence
 from hyperplane.wire.packet import ACK, PSH, RST, URG, ChecksumState, Packet
 from hyperplane.wire.segment import tcp_packet
-from hyperplane.wire.tcp_options import timestamps_of
+from hyperplane.wire.tcp_options import NO_OPTIONS, timestamps_of
 
 _SEGMENTED = ChecksumState.SEGMENTED
 _TCP_HEADER_BYTES = 20
@@ -44,8 +44,9 @@ def _options_bytes(packet: Packet) -> int:
 def remember(opening: Opening, passage: Passage) -> None:
     """What a header segment in this client's name takes from its own, the youngest: no urgent data, no ECN."""
     packet = passage.packet
-    buffer, start = packet.buffer, packet.start
-    options = timestamps_of(buffer, packet.transport + _TCP_HEADER_BYTES, packet.payload)
+    buffer, start, area = packet.buffer, packet.start, packet.transport + _TCP_HEADER_BYTES
+    is_usual = passage.options is NO_OPTIONS  # timestamps at most, as they are sent here
+    options = bytes(buffer[area : packet.payload]) if is_usual else timestamps_of(buffer, area, packet.payload)
     if options and opening.options and distance(_stamp_of(options), _stamp_of(opening.options)) < 0:
         return  # it was overtaken, and its target drops what has a timestamp from before (RFC 7323 section 5.3)
     opening.acknowledgment = packet.acknowledgment

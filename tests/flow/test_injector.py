@@ -387,6 +387,6 @@ def test_a_datagrams_header_has_no_beginning() -> None:
 
 def test_a_flow_without_a_header_gets_one_of_the_length_of_its_endpoints() -> None:
     entry = Flows().entry()
-    assert entry.injection is None
     entry.get_header(WITH_PAYLOAD, 77)
-    assert entry.injection is not None and entry.injection.length == len(entry.proxy_header()) == LENGTH
+    assert entry.injection is not None
+    assert entry.injection.length == len(entry.proxy_header()) == LENGTH

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hyperplane.dataplane import admission, stages, tracking
+from hyperplane.dataplane import admission, injection, stages, tracking
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.verdict import Verdict
@@ -78,13 +78,12 @@ def test_a_target_believes_a_cookie_that_no_node_has_seen(monkeypatch: Patch) ->
 
 def test_a_client_says_that_its_stream_is_long(monkeypatch: Patch) -> None:
     """As it once was: after that nothing was before the first byte any more."""
-    inject_header = stages.inject_header
 
     def believe(plane: Plane, passage: Passage, entry: FlowEntry, it: Injection) -> Verdict | None:
         is_past = distance(passage.packet.sequence, it.first) >= LONG_STREAM_BYTES
         if passage.direction is Direction.ORIGINAL and not it.is_open and is_past:
             it.mark(HEADER_PAST)
-        return inject_header(plane, passage, entry, it)
+        return injection.inject_header(plane, passage, entry, it)
 
     monkeypatch.setattr(stages, "inject_header", believe)
     in_worlds(monkeypatch, "INV-2.* from before the first byte|INV-13.* sends byte -", lied_to())

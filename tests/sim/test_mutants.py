@@ -223,6 +223,7 @@ def test_a_full_table_takes_more(monkeypatch: Patch) -> None:
 def test_unknown_packets_wait_for_ever(monkeypatch: Patch) -> None:
     """A node that never says that it knows all: safe, and of no use."""
     monkeypatch.setattr(Replication, "inform_batch", lambda self, now: False)
+    monkeypatch.setattr(Replication, "begin_batch", lambda self, now: None)
     in_worlds(monkeypatch, "is still opening", many_nodes)
 
 
