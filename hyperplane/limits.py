@@ -63,6 +63,10 @@ POOLS_SWEPT_PER_TICK_MAX = 16
 KNOWN_ROWS_SWEPT_PER_TICK_MAX = 1000
 """Rows of each peer that are looked at for flows that are over. Our choice: a million rows in half a minute."""
 
+FLOWS_PASSED_OVER_MAX = 16_384
+"""Flows remembered that a peer has by an endpoint not known here. Our choice: those of a few seconds, for as long as a
+node may be behind another in loading a snapshot; 2 MiB."""
+
 PORT_PROBES_MAX = 16
 """Random draws before the pool is searched for a free port from a random place on."""
 

@@ -29,10 +29,13 @@ from hyperplane.flow.tcp_state import State
 from hyperplane.limits import COOKIE_SPREAD, LONG_STREAM_BYTES, QUEUED_BYTES_MAX
 from hyperplane.nat.rewrite import insert_payload
 from hyperplane.nat.sequence import (
+    ACKNOWLEDGMENT,
     MASK,
+    SEQUENCE,
     distance,
     narrowed,
     put_acknowledgment,
+    put_number,
     put_sequence,
     put_window,
 )
@@ -52,8 +55,9 @@ _OFF_THE_LINE = 2 * COOKIE_SPREAD + 1
 def inject_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> Verdict | None:
     """Make this packet one of the longer stream, or of the longer datagrams.
 
-    Nearly every segment is of a stream whose header is acknowledged, and is done here; the rest has functions of its
-    own. A segment that does not fit is answered now, because the answer quotes what its receiver has sent.
+    Nearly every segment is of a stream whose header is acknowledged, and is done here, without a call; the rest has
+    functions of its own. A segment that does not fit is answered now, because the answer quotes what its receiver has
+    sent.
     """
     passage.added_bytes = 0
     passage.leading = ()
@@ -71,7 +75,9 @@ def inject_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: I
         acknowledgment, length = packet.acknowledgment, injection.length
         if not (length < acknowledgment - injection.first & MASK < LONG_STREAM_BYTES or injection.marks & HEADER_PAST):
             return _to_client(plane, passage, entry, injection)
-        put_acknowledgment(packet, acknowledgment - length & MASK)
+        number = acknowledgment - length & MASK
+        packet.checksum += acknowledgment - number
+        put_number(packet.buffer, packet.transport + ACKNOWLEDGMENT, number)
         return None
     out = entry.balancer
     if packet.length > out.mtu and does_not_fit(packet, out):
@@ -91,7 +97,8 @@ def inject_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: I
     number = sequence + injection.length & MASK
     if number - packet.acknowledgment - injection.cookies & MASK <= 2 * COOKIE_SPREAD:
         _spoil_cookie(plane, passage, entry, injection)
-    put_sequence(packet, number)
+    packet.checksum += sequence - number
+    put_number(packet.buffer, packet.transport + SEQUENCE, number)
     return None
 
 

@@ -24,6 +24,7 @@ from hyperplane.flow.table import FlowTable
 from hyperplane.limits import (
     CATCH_UP_BATCHES_MAX,
     CLOSING_TIMEOUT_S,
+    FLOWS_PASSED_OVER_MAX,
     KNOWN_ROWS_SWEPT_PER_TICK_MAX,
     NEWS_BATCH_MAX,
     NEWS_PER_PACKET_MAX,
@@ -58,6 +59,8 @@ class Replication:
         self._adopted: set[str] = set()
         self._met_unknown = self._met_foreign = False
         """Whether flows were passed over, because their ENI is not known here, or not served by this node."""
+        self._passed_over: dict[bytes, None] = {}
+        """Translated keys of those whose endpoint is not known here, the oldest first."""
         self._places: dict[tuple[int, bytes], bool] = {}
         self._walked_at = -1.0
         self._batch_at = -1.0
@@ -298,6 +301,7 @@ class Replication:
         ours = self._met_foreign and any(mine and not self._places.get(place, mine) for place, mine in places.items())
         if came or ours:
             self._met_unknown = self._met_foreign = False
+            self._passed_over.clear()
             for reader in self._peers.values():
                 reader.rebuild()
         self._places = places
@@ -306,15 +310,18 @@ class Replication:
         """Join one delta with what is known. Returns the entry, or None if it is not held here."""
         endpoint = self._interfaces.get(delta.endpoint)
         balancer = self._interfaces.get(delta.load_balancer)
-        if endpoint is None or balancer is None or not endpoint.address or not balancer.address:
+        if balancer is None or not balancer.address:
             self._met_unknown = True
             return None
         protocol = delta.protocol
-        original_key = (
-            delta.client + endpoint.address + delta.client_port + delta.service_port + endpoint.suffixes[protocol]
-        )
         translated_key = (
             balancer.address + delta.target + delta.snat_port + delta.target_port + balancer.suffixes[protocol]
+        )
+        if endpoint is None or not endpoint.address:
+            self._pass_over(translated_key)
+            return None
+        original_key = (
+            delta.client + endpoint.address + delta.client_port + delta.service_port + endpoint.suffixes[protocol]
         )
         entry = self._table.original.get(original_key)
         if entry is not None and entry.translated_key == translated_key and entry.born_ms == delta.born_ms:
@@ -325,6 +332,19 @@ class Replication:
             self._met_foreign = True
             return None
         return self._learn(delta, original_key, translated_key, endpoint, balancer, now)
+
+    def _pass_over(self, translated_key: bytes) -> None:
+        """A flow by an endpoint that this node has not heard of yet, or that has gone."""
+        self._met_unknown = True
+        passed_over = self._passed_over
+        if translated_key not in passed_over and len(passed_over) >= FLOWS_PASSED_OVER_MAX:
+            del passed_over[next(iter(passed_over))]
+        passed_over[translated_key] = None
+
+    def has_passed_over(self, translated_key: bytes) -> bool:
+        """Whether a peer has a flow that a target may answer here, and that this node cannot know: snapshots come to
+        every node in its own time, so a flow of a new endpoint can be there before the endpoint is."""
+        return translated_key in self._passed_over
 
     def _learn(
         self,

@@ -23,9 +23,10 @@ from hyperplane.wire.packet import Packet
 MASK = 0xFFFF_FFFF
 _HALF = 1 << 31
 
-_put_number = Struct("!I").pack_into
+put_number = Struct("!I").pack_into
+"""Store a number at an offset of a buffer; the checksum is the caller's."""
 _put_word = Struct("!H").pack_into
-_SEQUENCE, _ACKNOWLEDGMENT, _OFFSET_FLAGS, _WINDOW = 4, 8, 12, 14
+SEQUENCE, ACKNOWLEDGMENT, _OFFSET_FLAGS, _WINDOW = 4, 8, 12, 14
 """Places in the TCP header."""
 
 
@@ -68,13 +69,13 @@ def narrowed(window: int, missing: int, scale: int) -> int:
 def put_sequence(packet: Packet, value: int) -> None:
     """Change the sequence number in place, with the checksum. `packet.sequence` stays as it came."""
     packet.checksum += packet.sequence - value
-    _put_number(packet.buffer, packet.transport + _SEQUENCE, value)
+    put_number(packet.buffer, packet.transport + SEQUENCE, value)
 
 
 def put_acknowledgment(packet: Packet, value: int) -> None:
     """The same for the acknowledgment number."""
     packet.checksum += packet.acknowledgment - value
-    _put_number(packet.buffer, packet.transport + _ACKNOWLEDGMENT, value)
+    put_number(packet.buffer, packet.transport + ACKNOWLEDGMENT, value)
 
 
 def put_window(packet: Packet, value: int) -> None:

@@ -19,8 +19,8 @@ from typing import Any
 
 from benchmark.stream import CHUNK_BYTES, DIGEST, DOWN, UP, bound_silence, send_chunks, send_line, take_all
 
-STREAM_S = 0.25
-"""Our choice: long beside the first round trips, short enough for a hundred streams a lane."""
+STREAM_S = 0.1
+"""Our choice: long beside the first round trips, short enough for hundreds of streams a lane."""
 
 
 class StreamError(Exception):

@@ -5,16 +5,17 @@ from itertools import permutations
 
 import pytest
 
-from hyperplane.dataplane.verdict import DropReason
+from hyperplane.dataplane.verdict import Drop, DropReason, Reply
+from hyperplane.flow import replication as replication_module
 from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.journal import JournalReader, JournalWriter, format_journal, journal_bytes
 from hyperplane.flow.replication import Replication
 from hyperplane.flow.tcp_state import State
 from hyperplane.limits import REPLICATION_BATCH_MAX
-from tests.cases import ACK, CLIENT, ENDPOINT, PSH, SYN, tcp, udp
+from tests.cases import ACK, CLIENT, ENDPOINT, PSH, SYN, TARGET, tcp, udp
 from tests.conversation import Conversation
 from tests.flow.flows import Flows
-from tests.nodes import DATAGRAM_PORT, DOOR, MemoryZone, Node, door, snapshot_of, way_out
+from tests.nodes import DATAGRAM_PORT, DOOR, EXIT, MemoryZone, Node, door, snapshot_of, way_out
 
 IDLE_S, HALF_OPEN_S = 350, 60
 
@@ -81,6 +82,35 @@ def test_flows_of_an_eni_that_is_not_known_yet_are_taken_in_when_it_is() -> None
     assert late.flows == 0
     late.dataplane.load_snapshot(snapshot_of(version=3), 2.0)
     assert talk.up(late, 3.0, PSH | ACK, b"hello").accepted
+
+
+def test_what_a_target_answers_by_a_node_that_does_not_know_the_endpoint_yet_is_not_reset() -> None:
+    """The second node is late with the snapshot that brings the endpoint; a target's own mistake is told as ever."""
+    zone = MemoryZone()
+    maker, late = zone.node(0), zone.node(1)
+    late.dataplane.load_snapshot(snapshot_of(way_out(), version=2), 0.0)
+    talk = Conversation()
+    assert talk.up(maker, 1.0, SYN).accepted
+    assert talk.down(late, 1.0, SYN | ACK).verdict == Drop(DropReason.CATCHING_UP)
+    assert talk.source is not None
+    stray = tcp(TARGET, (talk.source[0], talk.source[1] ^ 1), flags=ACK)
+    assert late.send(stray, EXIT, 1.0).reason is DropReason.NO_FLOW
+    assert isinstance(late.send(stray, EXIT, 1.0).verdict, Reply)
+    late.dataplane.load_snapshot(snapshot_of(version=3), 2.0)
+    assert talk.down(late, 2.0, SYN | ACK).accepted
+
+
+def test_what_is_passed_over_is_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replication_module, "FLOWS_PASSED_OVER_MAX", 2)
+    zone = MemoryZone()
+    maker, late = zone.node(0), zone.node(1)
+    late.dataplane.load_snapshot(snapshot_of(way_out(), version=2), 0.0)
+    talks = [Conversation(client(number)) for number in range(3)]
+    for talk in talks:
+        assert talk.up(maker, 1.0, SYN).accepted
+    late.dataplane.settle(1.0)
+    reasons = [talk.down(late, 1.0, SYN | ACK).reason for talk in talks]
+    assert reasons == [DropReason.NO_FLOW, DropReason.CATCHING_UP, DropReason.CATCHING_UP]
 
 
 def test_a_snapshot_that_brings_nothing_new_reads_nothing_again() -> None:

@@ -15,14 +15,14 @@ from types import TracebackType
 
 import pytest
 
-from hyperplane.dataplane import injection
+from hyperplane.dataplane import injection, stages
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
+from hyperplane.dataplane.verdict import Verdict
 from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.injector import Injection
-from hyperplane.nat.sequence import MASK, put_acknowledgment, put_sequence
+from hyperplane.nat.sequence import MASK, SEQUENCE, put_acknowledgment, put_number
 from hyperplane.snapshot import HeaderPlacement
-from hyperplane.wire.packet import Packet
 from netns.namespace import inside_scratch
 from tests.cases import BALANCER, CLIENT, ENDPOINT, TARGET
 from tests.header_oracle import proxy_header
@@ -225,12 +225,18 @@ def another_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a cookie was once spoilt: a question becomes a statement, and its window a younger one's."""
     spoilt: list[Passage] = []
 
-    def put(packet: Packet, number: int) -> None:
-        put_sequence(packet, number + 15 * len(spoilt) & MASK)
-        spoilt.clear()
+    def change(plane: Plane, passage: Passage, entry: FlowEntry, it: Injection) -> Verdict | None:
+        verdict = injection.inject_header(plane, passage, entry, it)
+        if spoilt:
+            spoilt.clear()
+            packet = passage.packet
+            packet.checksum -= 15
+            at = packet.transport + SEQUENCE
+            put_number(packet.buffer, at, int.from_bytes(packet.buffer[at : at + 4], "big") + 15 & MASK)
+        return verdict
 
     monkeypatch.setattr(injection, "_spoil_cookie", lambda plane, passage, entry, it: spoilt.append(passage))
-    monkeypatch.setattr(injection, "put_sequence", put)
+    monkeypatch.setattr(stages, "inject_header", change)
 
 
 def test_pp_20_one_with_another_number_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

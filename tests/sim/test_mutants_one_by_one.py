@@ -56,6 +56,13 @@ def always(value: object) -> property:
     return property(lambda self: value, lambda self, _: None)
 
 
+def test_what_was_passed_over_is_forgotten(monkeypatch: Patch) -> None:
+    """A target's answer by a node that is late with a snapshot is reset, as if its flow were over."""
+    monkeypatch.setattr(Replication, "has_passed_over", lambda self, key: False)
+    test = test_replication.test_what_a_target_answers_by_a_node_that_does_not_know_the_endpoint_yet_is_not_reset
+    in_test(monkeypatch, test)
+
+
 def retell(stories: Stories, beginning: str) -> None:
     """Tell the stories whose description begins so, on their first road each."""
     told = {description: (story, road) for description, story, road in reversed(stories.rows)}

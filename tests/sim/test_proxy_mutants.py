@@ -11,11 +11,13 @@ import pytest
 
 from hyperplane.dataplane import header_emission, injection, plane, stages
 from hyperplane.dataplane.passage import Passage
+from hyperplane.dataplane.plane import Plane
+from hyperplane.dataplane.verdict import Verdict
 from hyperplane.flow import header_timers, injector, replication
 from hyperplane.flow.entry import STATE_MASK, FlowEntry
 from hyperplane.flow.injector import HEADER_PAST, Injection, Protections
 from hyperplane.flow.opening import Opening
-from hyperplane.wire.packet import ChecksumState, Packet
+from hyperplane.wire.packet import ChecksumState
 from hyperplane.wire.segment import tcp_packet
 from tests.dataplane import (
     test_proxy_answers,
@@ -217,10 +219,13 @@ def test_the_timer_speaks_with_the_clients_first_words(monkeypatch: Patch) -> No
 def test_pp_40_a_sum_that_is_wrong_by_the_headers_length(monkeypatch: Patch) -> None:
     """What a network card with checksum offload would hide."""
 
-    def put(packet: Packet, value: int) -> None:
-        packet.buffer[packet.transport + 4 : packet.transport + 8] = value.to_bytes(4, "big")
+    def change(plane: Plane, passage: Passage, entry: FlowEntry, it: Injection) -> Verdict | None:
+        sum_before = passage.packet.checksum
+        verdict = injection.inject_header(plane, passage, entry, it)
+        passage.packet.checksum = sum_before
+        return verdict
 
-    monkeypatch.setattr(injection, "put_sequence", put)
+    monkeypatch.setattr(stages, "inject_header", change)
     in_test(monkeypatch, test_proxy_closing.test_pp_23_a_reset_in_the_middle, PLAIN)
 
 
