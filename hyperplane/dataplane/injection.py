@@ -1,4 +1,4 @@
-"""The inject stage's work on flows whose targets get a Proxy Protocol v2 header. The rule is `flow/injector.py`'s.
+"""The inject stage: what a SYN offers, and Proxy Protocol v2 headers. The rule of these is `flow/injector.py`'s.
 
 Towards the target, sequence numbers grow by the header's length, and the header goes before the first byte. Towards
 the client, acknowledgments, SACK edges and the window are told as if there were no header. What a node needs for that
@@ -27,7 +27,7 @@ from hyperplane.flow.key import Direction
 from hyperplane.flow.opening import Opening
 from hyperplane.flow.tcp_state import State
 from hyperplane.limits import COOKIE_SPREAD, LONG_STREAM_BYTES, QUEUED_BYTES_MAX
-from hyperplane.nat.rewrite import insert_payload
+from hyperplane.nat.rewrite import insert_payload, replace_payload
 from hyperplane.nat.sequence import (
     ACKNOWLEDGMENT,
     MASK,
@@ -40,28 +40,35 @@ from hyperplane.nat.sequence import (
     put_window,
 )
 from hyperplane.snapshot import HeaderPlacement
+from hyperplane.wire.checksum import MODULUS
 from hyperplane.wire.icmp import QuotedPacket
 from hyperplane.wire.packet import ACK, FIN, RST, SYN, TCP, ChecksumState
-from hyperplane.wire.tcp_options import NO_OPTIONS, SACK
+from hyperplane.wire.tcp_options import FAST_OPEN, MULTIPATH, NO_OPTIONS, SACK
 
 _ORIGINAL = Direction.ORIGINAL
 _SEGMENTED = ChecksumState.SEGMENTED
 _LARGEST_SCALE = 14
 _ESTABLISHED = int(State.ESTABLISHED)
-_OFF_THE_LINE = 2 * COOKIE_SPREAD + 1
+_SPREAD = 2 * COOKIE_SPREAD
+_OFF_THE_LINE = _SPREAD + 1
 """Numbers that are so far from one in the spread are beyond its other end."""
 
 
-def inject_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> Verdict | None:
-    """Make this packet one of the longer stream, or of the longer datagrams.
+def inject(plane: Plane, passage: Passage) -> Verdict | None:
+    """A header before the client's first byte, and what a SYN offers.
 
-    Nearly every segment is of a stream whose header is acknowledged, and is done here, without a call; the rest has
-    functions of its own. A segment that does not fit is answered now, because the answer quotes what its receiver has
-    sent.
+    Nearly every segment is of a stream without a header, or of one whose header is acknowledged: that is done here,
+    without a call, and the rest has functions of its own. A segment that does not fit is answered now, because the
+    answer quotes what its receiver has sent.
     """
-    passage.added_bytes = 0
-    passage.leading = ()
-    packet = passage.packet
+    entry = passage.entry
+    assert entry is not None
+    packet, injection = passage.packet, entry.injection
+    if packet.flags & SYN:
+        return _inject_syn(plane, passage, entry, injection)
+    if injection is None:
+        return None
+    passage.leads = False
     if packet.protocol != TCP:
         if passage.error is not None or passage.direction is not _ORIGINAL:
             return None
@@ -70,24 +77,30 @@ def inject_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: I
         out = entry.endpoint
         if packet.length > out.mtu and does_not_fit(packet, out):
             return too_big(plane, passage, out)
-        if injection.is_open or packet.flags & (ACK | SYN) != ACK or passage.options is not NO_OPTIONS:
+        acknowledgment = packet.acknowledgment
+        if (
+            injection.is_open
+            or passage.options is not NO_OPTIONS
+            or not packet.flags & ACK
+            or not (
+                injection.length < acknowledgment - injection.first & MASK < LONG_STREAM_BYTES
+                or injection.marks & HEADER_PAST
+            )
+        ):
             return _to_client(plane, passage, entry, injection)
-        acknowledgment, length = packet.acknowledgment, injection.length
-        if not (length < acknowledgment - injection.first & MASK < LONG_STREAM_BYTES or injection.marks & HEADER_PAST):
-            return _to_client(plane, passage, entry, injection)
-        number = acknowledgment - length & MASK
+        number = acknowledgment - injection.length & MASK
         packet.checksum += acknowledgment - number
         put_number(packet.buffer, packet.transport + ACKNOWLEDGMENT, number)
         return None
     out = entry.balancer
     if packet.length > out.mtu and does_not_fit(packet, out):
         return too_big(plane, passage, out)
-    sequence = packet.sequence
-    if injection.is_open or packet.flags & SYN:
-        return _to_target_first(plane, passage, entry, injection)
+    if injection.is_open:
+        return _open(plane, passage, entry, injection)
     # Nearly every segment of an open stream is near its beginning, or of a stream that is known to be long.
     # That it is long only the target's acknowledgments say: a client may forge its own numbers, and what is before the
     # first byte would be behind the header then.
+    sequence = packet.sequence
     if sequence - injection.first & MASK >= LONG_STREAM_BYTES and not injection.marks & HEADER_PAST:
         emission = injection.emission(sequence, packet.flags, packet.end - packet.payload)
         if emission is Emission.REFUSE and plane.protections.refuses:
@@ -95,17 +108,63 @@ def inject_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: I
         if emission is not Emission.SHIFT:
             return None
     number = sequence + injection.length & MASK
-    if number - packet.acknowledgment - injection.cookies & MASK <= 2 * COOKIE_SPREAD:
+    if number - packet.acknowledgment - injection.cookies & MASK <= _SPREAD:
+        passage.may_lead()
         _spoil_cookie(plane, passage, entry, injection)
     packet.checksum += sequence - number
     put_number(packet.buffer, packet.transport + SEQUENCE, number)
     return None
 
 
-def _to_target_first(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> Verdict | None:
-    """Of the client's, while the header is not acknowledged, and SYNs at any time. A SYN's number is the client's."""
-    opening = None if passage.packet.flags & SYN else injection.opening
-    return None if opening is None else _open(plane, passage, entry, injection, opening)
+# --- SYNs ----------------------------------------------------------------------------------
+
+
+def _inject_syn(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection | None) -> Verdict | None:
+    """A SYN's own number stays: it is the client's, or the target's. A SYN-ACK's window leaves room for the header."""
+    _settle_offer(plane, passage, entry)
+    if injection is None:
+        return None
+    passage.leads = False
+    packet, original = passage.packet, passage.direction is _ORIGINAL
+    out = entry.balancer if original else entry.endpoint
+    if does_not_fit(packet, out):
+        return too_big(plane, passage, out)
+    if not original:
+        _narrow_first_window(plane, passage, injection)
+    return None
+
+
+def _settle_offer(plane: Plane, passage: Passage, entry: FlowEntry) -> None:
+    """Settle what a SYN offers: a segment size that fits, and nothing a translator cannot keep."""
+    packet = passage.packet
+    mtu = min(entry.endpoint.mtu, entry.balancer.mtu)
+    headers = 40 if packet.version == 4 else 60
+    options, kinds = passage.options, passage.options.kinds
+    delta = options.clamp_mss(mtu - headers)  # RFC 6691; AWS clamps too
+    if FAST_OPEN in kinds or MULTIPATH in kinds:
+        # A fast open cookie is bound to the address the target sees, which all clients share (RFC 7413);
+        # a multipath join could reach another target (RFC 8684). Without the option both fall back.
+        delta += options.blank((FAST_OPEN, MULTIPATH))
+        plane.counters.add(Count.FAST_OPEN_STRIPPED, FAST_OPEN in kinds)
+        plane.counters.add(Count.MULTIPATH_STRIPPED, MULTIPATH in kinds)
+    packet.checksum = (packet.checksum - delta) % MODULUS
+    if packet.payload < packet.end:
+        replace_payload(packet, b"")  # the client sends it again after the handshake (RFC 9293 section 3.4)
+
+
+def _narrow_first_window(plane: Plane, passage: Passage, injection: Injection) -> None:
+    """Of a SYN-ACK, which acknowledges the SYN alone. It is never scaled (RFC 7323 section 2.2)."""
+    packet, opening = passage.packet, injection.opening
+    injection.note_window(packet.window)
+    if not plane.protections.narrows:
+        return
+    offered = max(packet.window - injection.length, 0)
+    put_window(packet, offered)
+    if opening is not None:
+        opening.hides = offered == 0 < packet.window
+
+
+# --- towards the target --------------------------------------------------------------------
 
 
 def _put_behind(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection, by: int) -> None:
@@ -139,9 +198,11 @@ def _spoil_cookie(plane: Plane, passage: Passage, entry: FlowEntry, injection: I
 # --- before the header is acknowledged -----------------------------------------------------
 
 
-def _open(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection, opening: Opening) -> Verdict | None:
+def _open(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> Verdict | None:
     """A client's segment while the header is not acknowledged."""
-    packet, protections = passage.packet, plane.protections
+    packet, protections, opening = passage.packet, plane.protections, injection.opening
+    assert opening is not None
+    passage.may_lead()
     emission = injection.emission(packet.sequence, packet.flags, packet.end - packet.payload)
     if emission is Emission.PASS:
         if packet.payload < packet.end and protections.refuses:
@@ -189,9 +250,7 @@ def _to_client(plane: Plane, passage: Passage, entry: FlowEntry, injection: Inje
     packet = passage.packet
     if not packet.flags & ACK:
         return None
-    if packet.flags & SYN:
-        _to_client_first(plane, passage, injection)
-        return None
+    passage.may_lead()
     length = injection.length
     beyond = packet.acknowledgment - injection.first & MASK
     if not injection.is_open and (length < beyond < LONG_STREAM_BYTES or injection.marks & HEADER_PAST):
@@ -201,18 +260,6 @@ def _to_client(plane: Plane, passage: Passage, entry: FlowEntry, injection: Inje
     if passage.options is not NO_OPTIONS and SACK in passage.options.kinds and plane.protections.maps_sack:
         packet.checksum -= passage.options.map_sack(injection.to_client)
     return None
-
-
-def _to_client_first(plane: Plane, passage: Passage, injection: Injection) -> None:
-    """A SYN-ACK, which acknowledges the SYN alone. Its window is never scaled (RFC 7323 section 2.2)."""
-    packet, opening = passage.packet, injection.opening
-    injection.note_window(packet.window)
-    if not plane.protections.narrows:
-        return
-    offered = max(packet.window - injection.length, 0)
-    put_window(packet, offered)
-    if opening is not None:
-        opening.hides = offered == 0 < packet.window
 
 
 def _near_header(plane: Plane, passage: Passage, entry: FlowEntry, injection: Injection) -> None:
@@ -283,6 +330,7 @@ def _lead_datagram(plane: Plane, passage: Passage, entry: FlowEntry, injection: 
         mtu = entry.balancer.mtu - injection.length
         return too_big_with(plane, passage, mtu, DropReason.HEADER_DOES_NOT_FIT)
     injection.header = injection.header or entry.proxy_header()
+    passage.may_lead()
     insert_payload(packet, injection.header)
     passage.added_bytes = injection.length
     plane.counters.add(Count.HEADERS_SENT)

@@ -26,6 +26,7 @@ class Passage:
         "interface_number",
         "key",
         "leading",
+        "leads",
         "length",
         "now",
         "options",
@@ -52,10 +53,18 @@ class Passage:
     quoted: QuotedPacket | None
     """... and this is that packet."""
 
+    leads: bool
+    """Of flows whose targets get headers: whether the two below say anything; for nearly all packets they do not."""
     added_bytes: int
-    """Of flows whose targets get headers: by how much the packet has grown ..."""
+    """By how much the packet has grown ..."""
     leading: tuple[Outgoing, ...]
     """... and what is to be sent before it."""
 
     def __init__(self) -> None:
         self.packet = Packet()
+
+    def may_lead(self) -> None:
+        """The packet may grow, or others go before it: neither has happened so far."""
+        self.leads = True
+        self.added_bytes = 0
+        self.leading = ()

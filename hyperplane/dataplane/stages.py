@@ -20,7 +20,7 @@ from array import array
 from hyperplane.dataplane.admission import Stage, admit
 from hyperplane.dataplane.answers import does_not_fit, expired, too_big
 from hyperplane.dataplane.counters import DROP_INDEX, Count
-from hyperplane.dataplane.injection import inject_header, quote_as_sent
+from hyperplane.dataplane.injection import inject, quote_as_sent
 from hyperplane.dataplane.loading import parse
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
@@ -31,12 +31,9 @@ from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.key import SUFFIX_BYTES, Direction
 from hyperplane.flow.tcp_state import State
 from hyperplane.nat.quote import translate_error
-from hyperplane.nat.rewrite import replace_payload
 from hyperplane.nat.rewrite import rewrite as rewrite_packet
-from hyperplane.wire.checksum import MODULUS
 from hyperplane.wire.icmp import IcmpError
 from hyperplane.wire.packet import ICMP, RST, SYN, TCP, flipped
-from hyperplane.wire.tcp_options import FAST_OPEN, MULTIPATH
 
 _ORIGINAL, _REPLY = Direction.ORIGINAL, Direction.REPLY
 _TUPLE_END = -SUFFIX_BYTES
@@ -125,34 +122,6 @@ def _end(plane: Plane, entry: FlowEntry | None, now: float) -> None:
         plane.counters.add(Count.FLOWS_EXPIRED)
 
 
-def inject(plane: Plane, passage: Passage) -> Verdict | None:
-    """A header before the client's first byte, and what a SYN offers."""
-    entry = passage.entry
-    assert entry is not None
-    if passage.packet.flags & SYN and passage.packet.protocol == TCP:
-        _settle_offer(plane, passage, entry)
-    injection = entry.injection
-    return None if injection is None else inject_header(plane, passage, entry, injection)
-
-
-def _settle_offer(plane: Plane, passage: Passage, entry: FlowEntry) -> None:
-    """Settle what a SYN offers: a segment size that fits, and nothing a translator cannot keep."""
-    packet = passage.packet
-    mtu = min(entry.endpoint.mtu, entry.balancer.mtu)
-    headers = 40 if packet.version == 4 else 60
-    options, kinds = passage.options, passage.options.kinds
-    delta = options.clamp_mss(mtu - headers)  # RFC 6691; AWS clamps too
-    if FAST_OPEN in kinds or MULTIPATH in kinds:
-        # A fast open cookie is bound to the address the target sees, which all clients share (RFC 7413);
-        # a multipath join could reach another target (RFC 8684). Without the option both fall back.
-        delta += options.blank((FAST_OPEN, MULTIPATH))
-        plane.counters.add(Count.FAST_OPEN_STRIPPED, FAST_OPEN in kinds)
-        plane.counters.add(Count.MULTIPATH_STRIPPED, MULTIPATH in kinds)
-    packet.checksum = (packet.checksum - delta) % MODULUS
-    if packet.payload < packet.end:
-        replace_payload(packet, b"")  # the client sends it again after the handshake (RFC 9293 section 3.4)
-
-
 def rewrite(plane: Plane, passage: Passage) -> Verdict | None:
     """Give the packet its other addresses and send it out by the other side's ENI."""
     entry = passage.entry
@@ -170,7 +139,7 @@ def rewrite(plane: Plane, passage: Passage) -> Verdict | None:
     else:
         new_tuple = flipped(entry.original_key[:_TUPLE_END])
         rewrite_packet(packet, new_tuple, -entry.addresses, -entry.transport, identification)
-    if entry.injection is not None and (passage.added_bytes or passage.leading):
+    if entry.injection is not None and passage.leads and (passage.added_bytes or passage.leading):
         return Lead(out.number, passage.leading, passage.added_bytes)
     return plane.accept(out.number)
 

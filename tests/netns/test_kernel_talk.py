@@ -15,7 +15,7 @@ from types import TracebackType
 
 import pytest
 
-from hyperplane.dataplane import injection, stages
+from hyperplane.dataplane import engine, injection, stages
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.verdict import Verdict
@@ -225,8 +225,8 @@ def another_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a cookie was once spoilt: a question becomes a statement, and its window a younger one's."""
     spoilt: list[Passage] = []
 
-    def change(plane: Plane, passage: Passage, entry: FlowEntry, it: Injection) -> Verdict | None:
-        verdict = injection.inject_header(plane, passage, entry, it)
+    def change(plane: Plane, passage: Passage) -> Verdict | None:
+        verdict = injection.inject(plane, passage)
         if spoilt:
             spoilt.clear()
             packet = passage.packet
@@ -236,7 +236,8 @@ def another_number(monkeypatch: pytest.MonkeyPatch) -> None:
         return verdict
 
     monkeypatch.setattr(injection, "_spoil_cookie", lambda plane, passage, entry, it: spoilt.append(passage))
-    monkeypatch.setattr(stages, "inject_header", change)
+    deciding = tuple(change if stage is injection.inject else stage for stage in stages.DECIDING)
+    monkeypatch.setattr(engine, "DECIDING", deciding)
 
 
 def test_pp_20_one_with_another_number_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,7 +205,7 @@ def test_a_header_follows_the_attribute(monkeypatch: Patch) -> None:
                 entry.injection = None
         return None
 
-    inject = stages.inject
+    inject = injection.inject
 
     def changed(plane: Plane, passage: Passage) -> Verdict | None:
         return look_again(plane, passage) or inject(plane, passage)

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from hyperplane.dataplane import admission, injection, stages, tracking
+from hyperplane.dataplane import admission, injection, tracking
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.verdict import Verdict
 from hyperplane.flow.another_syn import Syn
 from hyperplane.flow.entry import FlowEntry
-from hyperplane.flow.injector import HEADER_PAST, Injection
+from hyperplane.flow.injector import HEADER_PAST
 from hyperplane.flow.key import Direction
 from hyperplane.limits import LONG_STREAM_BYTES
 from tests.sim.halves import distance
@@ -25,6 +25,7 @@ from tests.sim.header_plan import AT_ONCE, WITH_PAYLOAD
 from tests.sim.notice import Patch, in_worlds
 from tests.sim.plan import Plan
 from tests.sim.test_header_mutants import headed, weaken
+from tests.sim.test_proxy_mutants import inject_by
 
 READS = "a target of the liar .* reads"
 Worlds = Callable[[Plan], Plan]
@@ -79,13 +80,13 @@ def test_a_target_believes_a_cookie_that_no_node_has_seen(monkeypatch: Patch) ->
 def test_a_client_says_that_its_stream_is_long(monkeypatch: Patch) -> None:
     """As it once was: after that nothing was before the first byte any more."""
 
-    def believe(plane: Plane, passage: Passage, entry: FlowEntry, it: Injection) -> Verdict | None:
-        is_past = distance(passage.packet.sequence, it.first) >= LONG_STREAM_BYTES
-        if passage.direction is Direction.ORIGINAL and not it.is_open and is_past:
-            it.mark(HEADER_PAST)
-        return injection.inject_header(plane, passage, entry, it)
+    def believe(plane: Plane, passage: Passage) -> Verdict | None:
+        it = passage.entry.injection if passage.entry else None
+        if it is not None and passage.direction is Direction.ORIGINAL and not it.is_open:
+            it.mark(HEADER_PAST if distance(passage.packet.sequence, it.first) >= LONG_STREAM_BYTES else 0)
+        return injection.inject(plane, passage)
 
-    monkeypatch.setattr(stages, "inject_header", believe)
+    inject_by(monkeypatch, believe)
     in_worlds(monkeypatch, "INV-2.* from before the first byte|INV-13.* sends byte -", lied_to())
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from hyperplane.dataplane import header_emission, injection, plane, stages
+from hyperplane.dataplane import engine, header_emission, injection, plane, stages
+from hyperplane.dataplane.admission import Stage
 from hyperplane.dataplane.passage import Passage
 from hyperplane.dataplane.plane import Plane
 from hyperplane.dataplane.verdict import Verdict
@@ -44,6 +45,11 @@ from tests.sim.test_mutants_one_by_one import always
 
 PLAIN: Way = (4, ChecksumState.FINISHED, WITH_PAYLOAD)
 PLAIN_AT_ONCE: Way = (4, ChecksumState.FINISHED, AT_ONCE)
+
+
+def inject_by(patch: Patch, stage: Stage) -> None:
+    """Another inject stage."""
+    patch.setattr(engine, "DECIDING", tuple(stage if it is injection.inject else it for it in stages.DECIDING))
 
 
 def weakened(patch: Patch, **off: bool) -> None:
@@ -219,13 +225,13 @@ def test_the_timer_speaks_with_the_clients_first_words(monkeypatch: Patch) -> No
 def test_pp_40_a_sum_that_is_wrong_by_the_headers_length(monkeypatch: Patch) -> None:
     """What a network card with checksum offload would hide."""
 
-    def change(plane: Plane, passage: Passage, entry: FlowEntry, it: Injection) -> Verdict | None:
+    def change(plane: Plane, passage: Passage) -> Verdict | None:
         sum_before = passage.packet.checksum
-        verdict = injection.inject_header(plane, passage, entry, it)
+        verdict = injection.inject(plane, passage)
         passage.packet.checksum = sum_before
         return verdict
 
-    monkeypatch.setattr(stages, "inject_header", change)
+    inject_by(monkeypatch, change)
     in_test(monkeypatch, test_proxy_closing.test_pp_23_a_reset_in_the_middle, PLAIN)
 
 
