@@ -37,7 +37,8 @@ class DropReason(Enum):
     # no such flow
     NO_FLOW = "no_flow"
     CATCHING_UP = "catching_up"
-    """Unknown, but so much was told at once that this node has not read it all: its sender will try again."""
+    """Unknown, but so much was told at once that this node has not read it all, or it is of a flow by an endpoint that
+    has not come to this node yet: its sender will try again."""
     SYN_FROM_TARGET = "syn_from_target"
     """The one-way property: a target never opens a connection."""
     # what a flow may not do
