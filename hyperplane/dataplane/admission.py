@@ -67,7 +67,7 @@ def _answer_target(plane: Plane, passage: Passage) -> Verdict:
     registered = (packet.protocol, source, source_port) in interface.target_addresses
     if not registered or destination != interface.address:
         return DROPS[DropReason.NO_FLOW]
-    if plane.replication.has_passed_over(passage.key):
+    if passage.key in plane.replication.passed_over:
         return DROPS[DropReason.CATCHING_UP]
     return plane.reply(DropReason.NO_FLOW, reset_packet(packet), interface, passage.now)
 

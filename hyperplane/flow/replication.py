@@ -19,12 +19,12 @@ from hyperplane.flow.entry import BORN_MODULUS, GONE, NO_ROW, STATE_BITS, FlowEn
 from hyperplane.flow.injector import PLACEMENTS
 from hyperplane.flow.interface import Interface
 from hyperplane.flow.journal import Delta, JournalReader, JournalWriter
+from hyperplane.flow.passed_over import PassedOver
 from hyperplane.flow.ports import PortPools
 from hyperplane.flow.table import FlowTable
 from hyperplane.limits import (
     CATCH_UP_BATCHES_MAX,
     CLOSING_TIMEOUT_S,
-    FLOWS_PASSED_OVER_MAX,
     KNOWN_ROWS_SWEPT_PER_TICK_MAX,
     NEWS_BATCH_MAX,
     NEWS_PER_PACKET_MAX,
@@ -57,10 +57,7 @@ class Replication:
         self._joined = self._state_joined
         self._peers: dict[str, JournalReader] = {}
         self._adopted: set[str] = set()
-        self._met_unknown = self._met_foreign = False
-        """Whether flows were passed over, because their ENI is not known here, or not served by this node."""
-        self._passed_over: dict[bytes, None] = {}
-        """Translated keys of those whose endpoint is not known here, the oldest first."""
+        self.passed_over = PassedOver()
         self._places: dict[tuple[int, bytes], bool] = {}
         self._walked_at = -1.0
         self._batch_at = -1.0
@@ -297,11 +294,12 @@ class Replication:
             for number, interface in self._interfaces.items()
             if interface.address
         }
-        came = self._met_unknown and places.keys() - self._places.keys()
-        ours = self._met_foreign and any(mine and not self._places.get(place, mine) for place, mine in places.items())
+        came = self.passed_over.unknown and places.keys() - self._places.keys()
+        ours = self.passed_over.foreign and any(
+            mine and not self._places.get(place, mine) for place, mine in places.items()
+        )
         if came or ours:
-            self._met_unknown = self._met_foreign = False
-            self._passed_over.clear()
+            self.passed_over.clear()
             for reader in self._peers.values():
                 reader.rebuild()
         self._places = places
@@ -311,14 +309,14 @@ class Replication:
         endpoint = self._interfaces.get(delta.endpoint)
         balancer = self._interfaces.get(delta.load_balancer)
         if balancer is None or not balancer.address:
-            self._met_unknown = True
+            self.passed_over.unknown = True
             return None
         protocol = delta.protocol
         translated_key = (
             balancer.address + delta.target + delta.snat_port + delta.target_port + balancer.suffixes[protocol]
         )
         if endpoint is None or not endpoint.address:
-            self._pass_over(translated_key)
+            self.passed_over.add(translated_key)
             return None
         original_key = (
             delta.client + endpoint.address + delta.client_port + delta.service_port + endpoint.suffixes[protocol]
@@ -329,22 +327,9 @@ class Replication:
                 self._state_joined(entry, delta.state)
             return entry
         if not adopt and self._node not in endpoint.shard and self._node not in balancer.shard:
-            self._met_foreign = True
+            self.passed_over.foreign = True
             return None
         return self._learn(delta, original_key, translated_key, endpoint, balancer, now)
-
-    def _pass_over(self, translated_key: bytes) -> None:
-        """A flow by an endpoint that this node has not heard of yet, or that has gone."""
-        self._met_unknown = True
-        passed_over = self._passed_over
-        if translated_key not in passed_over and len(passed_over) >= FLOWS_PASSED_OVER_MAX:
-            del passed_over[next(iter(passed_over))]
-        passed_over[translated_key] = None
-
-    def has_passed_over(self, translated_key: bytes) -> bool:
-        """Whether a peer has a flow that a target may answer here, and that this node cannot know: snapshots come to
-        every node in its own time, so a flow of a new endpoint can be there before the endpoint is."""
-        return translated_key in self._passed_over
 
     def _learn(
         self,

@@ -6,7 +6,6 @@ from itertools import permutations
 import pytest
 
 from hyperplane.dataplane.verdict import Drop, DropReason, Reply
-from hyperplane.flow import replication as replication_module
 from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.journal import JournalReader, JournalWriter, format_journal, journal_bytes
 from hyperplane.flow.replication import Replication
@@ -98,19 +97,6 @@ def test_what_a_target_answers_by_a_node_that_does_not_know_the_endpoint_yet_is_
     assert isinstance(late.send(stray, EXIT, 1.0).verdict, Reply)
     late.dataplane.load_snapshot(snapshot_of(version=3), 2.0)
     assert talk.down(late, 2.0, SYN | ACK).accepted
-
-
-def test_what_is_passed_over_is_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replication_module, "FLOWS_PASSED_OVER_MAX", 2)
-    zone = MemoryZone()
-    maker, late = zone.node(0), zone.node(1)
-    late.dataplane.load_snapshot(snapshot_of(way_out(), version=2), 0.0)
-    talks = [Conversation(client(number)) for number in range(3)]
-    for talk in talks:
-        assert talk.up(maker, 1.0, SYN).accepted
-    late.dataplane.settle(1.0)
-    reasons = [talk.down(late, 1.0, SYN | ACK).reason for talk in talks]
-    assert reasons == [DropReason.NO_FLOW, DropReason.CATCHING_UP, DropReason.CATCHING_UP]
 
 
 def test_a_snapshot_that_brings_nothing_new_reads_nothing_again() -> None:

@@ -11,6 +11,7 @@ from hyperplane.flow import interface, journal, replication, tcp_state
 from hyperplane.flow.entry import FlowEntry
 from hyperplane.flow.interface import Interface
 from hyperplane.flow.journal import JournalReader, JournalWriter
+from hyperplane.flow.passed_over import PassedOver
 from hyperplane.flow.ports import PortPools
 from hyperplane.flow.replication import Replication
 from hyperplane.flow.tcp_state import State
@@ -58,7 +59,7 @@ def always(value: object) -> property:
 
 def test_what_was_passed_over_is_forgotten(monkeypatch: Patch) -> None:
     """A target's answer by a node that is late with a snapshot is reset, as if its flow were over."""
-    monkeypatch.setattr(Replication, "has_passed_over", lambda self, key: False)
+    monkeypatch.setattr(PassedOver, "__contains__", lambda self, key: False)
     test = test_replication.test_what_a_target_answers_by_a_node_that_does_not_know_the_endpoint_yet_is_not_reset
     in_test(monkeypatch, test)
 
