@@ -1,12 +1,13 @@
 """The interleaving: round after round, figure after figure, contender after contender.
 
 Within a figure the contenders follow one another directly, so that a slow minute of the machine hits
-all of them alike, and each round begins with another contender, so that none is always first.
+all of them alike. Their order changes from round to round, see `in_turn`.
 """
 
 import sys
 import time
 from collections.abc import Container, Sequence
+from typing import TypeVar
 
 from benchmark.contenders import Contender
 from benchmark.counters import QUIET_BUSY_SHARE, QUIET_WAIT_S, cpu_time, refusals, wait_until_quiet
@@ -15,12 +16,24 @@ from benchmark.figures import Sample
 from benchmark.measurements import Measurement
 from benchmark.options import Options
 
+T = TypeVar("T")
+
 _began = time.monotonic()
 
 
 def progress(text: str) -> None:
     """One line for the waiting user, on stderr."""
     print(f"[{time.monotonic() - _began:6.0f} s] {text}", file=sys.stderr, flush=True)
+
+
+def in_turn(those: Sequence[T], number: int) -> list[T]:
+    """The order of round `number`, 1 and up: each begins in turn, then each in turn with the others the other way
+    round. So everyone is as often before as behind any other; who comes first finds the machine cold."""
+    if not those:
+        return []
+    turn, shift = divmod(number - 1, len(those))
+    turned = [*those[shift:], *those[:shift]]
+    return turned if turn % 2 == 0 else turned[::-1]
 
 
 class Rounds:
@@ -56,7 +69,7 @@ class Rounds:
                 self._take_all(measurement, number)
 
     def _take_all(self, measurement: Measurement, number: int) -> None:
-        taken = [contender for contender in self._order(number) if self._takes(measurement, contender)]
+        taken = in_turn([it for it in self._contenders if self._takes(measurement, it)], number)
         busy_before = 0.0
         for place, contender in enumerate(taken):
             if not place or not self._close_together:
@@ -65,10 +78,6 @@ class Rounds:
 
     def _takes(self, measurement: Measurement, contender: Contender) -> bool:
         return contender.carries(measurement.service) and (measurement.name, contender.name) not in self._left_out
-
-    def _order(self, number: int) -> list[Contender]:
-        shift = (number - 1) % len(self._contenders)
-        return [*self._contenders[shift:], *self._contenders[:shift]]
 
     def _take(self, measurement: Measurement, contender: Contender, number: int, busy_before: float) -> None:
         refused_before, before = refusals(), cpu_time()
