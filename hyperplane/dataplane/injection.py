@@ -78,17 +78,14 @@ def inject(plane: Plane, passage: Passage) -> Verdict | None:
         if packet.length > out.mtu and does_not_fit(packet, out):
             return too_big(plane, passage, out)
         acknowledgment = packet.acknowledgment
+        number = acknowledgment - injection.length & MASK
         if (
-            injection.is_open
+            (number - injection.first & MASK >= LONG_STREAM_BYTES and not injection.marks & HEADER_PAST)
+            or injection.is_open
             or passage.options is not NO_OPTIONS
             or not packet.flags & ACK
-            or not (
-                injection.length < acknowledgment - injection.first & MASK < LONG_STREAM_BYTES
-                or injection.marks & HEADER_PAST
-            )
         ):
             return _to_client(plane, passage, entry, injection)
-        number = acknowledgment - injection.length & MASK
         packet.checksum += acknowledgment - number
         put_number(packet.buffer, packet.transport + ACKNOWLEDGMENT, number)
         return None
