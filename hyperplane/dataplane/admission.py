@@ -125,7 +125,7 @@ def _make_flow(plane: Plane, passage: Passage) -> Verdict | None:
     _make_way(plane, interface, translated, passage.now)
     entry = FlowEntry(passage.key, translated, interface, balancer, service, passage.now)
     entry.pool = pool
-    if packet.protocol == TCP:
+    if packet.protocol == TCP:  # here already, so that it is told with the flow and `track` has nothing to add
         entry.scales = (passage.options.window_scale() or 0) + 1 << 4
     if service.proxy_protocol_v2 is not None:
         entry.get_header(service.proxy_protocol_v2, packet.sequence + 1 & MASK if packet.protocol == TCP else 0)

@@ -51,8 +51,8 @@ def track(plane: Plane, passage: Passage) -> Verdict | None:
     event = INPUTS[not original][packet.flags & 0x3F]
     if event == REFUSED:
         return DROPS[DropReason.SYN_FROM_TARGET]
-    scales = entry.scales
     if packet.flags & (RST | SYN):
+        scales = entry.scales
         refused = _track_unusual(plane, passage, entry, event)
         if refused is not None:
             return refused

@@ -122,9 +122,10 @@ class Interface:
     def load(self, eni: Eni) -> None:
         """Take over what the snapshot says of this ENI; services and the way out follow separately."""
         self.is_endpoint = eni.kind is EniKind.ENDPOINT
+        if self.is_endpoint and (eni.address, eni.owner_id) != (self.address, self.owner_id):
+            self.header_bytes = header_bytes(len(eni.address), eni.owner_id)
         self.eni_id, self.owner_id = eni.eni_id, eni.owner_id
         self.address = eni.address
-        self.header_bytes = header_bytes(len(eni.address), eni.owner_id)
         self.mtu = eni.mtu
         self.shard = eni.shard
         self.available = eni.available

@@ -54,6 +54,7 @@ class PortPools:
 
     def pool(self, interface: Interface, target: bytes, target_port: int, protocol: int) -> PortPool | None:
         """The pool of flows that leave by `interface` for this target; None when there are too many pools."""
+        # A PoolKey is equal to this tuple, and slower to make: this is on every first packet's way.
         key = (interface.address, target, target_port, protocol, interface.number)
         return self._pools.get(key) or self._open(PoolKey(*key))  # type: ignore[call-overload]
 

@@ -36,10 +36,9 @@ class HeaderTemplate:
     def __init__(self, protocol: int, destination: bytes, destination_port: int, endpoint_id: str) -> None:
         """`destination`: the endpoint's address, 4 or 16 bytes; its clients' are of the same family."""
         address_bytes = len(destination)
-        tlvs = [CHECKSUM, Tlv.for_endpoint(endpoint_id)]
-        tlvs += _padding(_bytes_of(address_bytes, tlvs), _LENGTHS_AIMED_AT[address_bytes])
+        tlvs = _tlvs_of(address_bytes, endpoint_id)
         nobody = bytes(address_bytes)
-        header = ProxyHeader(Command.PROXY, protocol, nobody, destination, 0, destination_port, tuple(tlvs)).emit()
+        header = ProxyHeader(Command.PROXY, protocol, nobody, destination, 0, destination_port, tlvs).emit()
         self.length = len(header)
         self._layout, self._tables = _layout_of(address_bytes, len(header))
         self._start, _, self._destination, _, self._port_and_tlv, self._checksum, self._rest = self._layout.unpack(
@@ -58,9 +57,12 @@ class HeaderTemplate:
 
 def header_bytes(address_bytes: int, endpoint_id: str) -> int:
     """Length of all headers that tell of clients of this endpoint, whose address has so many bytes."""
-    tlvs = [CHECKSUM, Tlv.for_endpoint(endpoint_id)]
-    tlvs += _padding(_bytes_of(address_bytes, tlvs), _LENGTHS_AIMED_AT[address_bytes])
-    return _bytes_of(address_bytes, tlvs)
+    return _bytes_of(address_bytes, _tlvs_of(address_bytes, endpoint_id))
+
+
+def _tlvs_of(address_bytes: int, endpoint_id: str) -> tuple[Tlv, ...]:
+    tlvs = (CHECKSUM, Tlv.for_endpoint(endpoint_id))
+    return tlvs + _padding(_bytes_of(address_bytes, tlvs), _LENGTHS_AIMED_AT[address_bytes])
 
 
 def _bytes_of(address_bytes: int, tlvs: Sequence[Tlv]) -> int:

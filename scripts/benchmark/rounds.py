@@ -28,7 +28,7 @@ def progress(text: str) -> None:
 
 def in_turn(those: Sequence[T], number: int) -> list[T]:
     """The order of round `number`, 1 and up: each begins in turn, then each in turn with the others the other way
-    round. So everyone is as often before as behind any other; who comes first finds the machine cold."""
+    round. So everyone is as often before as behind any other: who comes first has been seen to be slower."""
     if not those:
         return []
     turn, shift = divmod(number - 1, len(those))

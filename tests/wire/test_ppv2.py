@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperplane.wire.crc32c import changes, crc32c
-from hyperplane.wire.header_template import HeaderTemplate
+from hyperplane.wire.header_template import HeaderTemplate, header_bytes
 from hyperplane.wire.ppv2 import (
     AWS,
     CHECKSUM,
@@ -154,7 +154,7 @@ def test_a_template_gives_what_the_header_emits(protocol: int, other: ProxyHeade
     template = HeaderTemplate(protocol, other.destination, other.destination_port, endpoint_id)
     header = template.header_for(other.source, other.source_port.to_bytes(2, "big"))
     read, used = ProxyHeader.parse(header)
-    assert used == len(header) == template.length
+    assert used == len(header) == template.length == header_bytes(len(other.destination), endpoint_id)
     assert header == read.emit()
     assert (read.protocol, read.source, read.destination, read.source_port, read.destination_port) == (
         (protocol, other.source, other.destination, other.source_port, other.destination_port)
